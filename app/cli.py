@@ -1,0 +1,565 @@
+"""The command ``conflict-framing``. Each function parses, calls and writes; the work is elsewhere."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from conflict_framing.data.errors import UserError
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from conflict_framing.train.evaluation import Evaluation
+
+EXIT_OK = 0
+EXIT_BUG = 1
+EXIT_USER_ERROR = 2
+EXIT_INCOMPLETE = 3
+EXIT_INTERRUPTED = 130
+
+_EXIT_HELP = """\
+exit statuses:
+  0    done
+  1    an error of this program (please report it; --debug shows where)
+  2    a mistake in the command or its input; nothing was lost
+  3    done, but rows were rejected (predict) or problems were found (corpus check)
+  130  interrupted by Ctrl-C
+"""
+
+_FORMATS = "JSONL, CSV, TSV or Parquet, each also gzipped (.gz)"
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command and leave with one of the documented exit statuses."""
+    options = build_parser().parse_args(arguments)
+    # Rust tokenizers warn about forks that this program does not make.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    try:
+        status = options.run(options)
+    except UserError as error:
+        if options.debug:
+            raise
+        _complain(str(error))
+        sys.exit(EXIT_USER_ERROR)
+    except KeyboardInterrupt:
+        if options.debug:
+            raise
+        _complain("Interrupted.")
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:  # the reader of a pipe (head, less) has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_OK)
+    except Exception as error:
+        if options.debug:
+            raise
+        no_space = isinstance(error, OSError) and error.errno == 28
+        if isinstance(error, OSError) and error.filename:
+            _complain(f"{error.filename}: {error.strerror}.")
+            sys.exit(EXIT_USER_ERROR)
+        if no_space:
+            _complain("No space left on the disk. Free some space, or write elsewhere with --output.")
+            sys.exit(EXIT_USER_ERROR)
+        _complain(
+            f"{type(error).__name__}: {error}\nThis is an error of the program. Run again with --debug to see where."
+        )
+        sys.exit(EXIT_BUG)
+    sys.exit(status)
+
+
+def _complain(message: str) -> None:
+    err.print("[bold red]error:[/]", end=" ")
+    err.print(message, markup=False, soft_wrap=True)
+
+
+def say(line: str) -> None:
+    err.print(line, markup=False, soft_wrap=True)
+
+
+# --- the parser ----------------------------------------------------------------------------------
+
+
+def build_parser() -> argparse.ArgumentParser:
+    from conflict_framing import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="conflict-framing",
+        description="Measure how statements frame a conflict: train a sentence classifier, evaluate it, apply it.",
+        epilog="A first session:\n"
+        "  conflict-framing train --output runs/default\n"
+        "  conflict-framing read article.txt --model runs/default --html article.html\n"
+        "  conflict-framing predict corpus.csv --model runs/default --output labelled.csv\n\n" + _EXIT_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"conflict-framing {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_train(commands)
+    _add_evaluate(commands)
+    _add_predict(commands)
+    _add_read(commands)
+    _add_corpus(commands)
+    _add_recipe(commands)
+    _add_demo(commands)
+    return parser
+
+
+def _command(
+    commands: Any, name: str, run: Callable[[Any], int], summary: str, details: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".\n\n" + details,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
+    return parser
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar="RUN",
+        help="a run of 'train', a model folder, or a hub name (organisation/model)",
+    )
+    _add_device(parser)
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, cuda:1, mps")
+
+
+def _add_encoding(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--encoding", default="utf-8", help="of text formats (default: utf-8), e.g. cp1252, utf-16")
+
+
+def _add_columns(parser: argparse.ArgumentParser, label: bool) -> None:
+    parser.add_argument(
+        "--text-column", default="text", metavar="NAME", help="the column with the sentences (default: text)"
+    )
+    if label:
+        parser.add_argument(
+            "--label-column", default="label", metavar="NAME", help="the column with the labels (default: label)"
+        )
+
+
+def _add_overwrite(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="replace what stands at --output")
+
+
+def _add_among(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--among",
+        metavar="LABEL,…",
+        type=lambda text: [name.strip() for name in text.split(",") if name.strip()],
+        help="choose among these labels only, probabilities renormalised, e.g. the three framings without none",
+    )
+
+
+# --- train ---------------------------------------------------------------------------------------
+
+
+def _add_train(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "train",
+        _train,
+        "fine-tune a classifier on annotated sentences",
+        f"""\
+The corpus is one or more files ({_FORMATS}) with the columns
+text and label; document keeps the sentences of one document together in the split, group those
+of a contrast pair, and split (train, validation, test) fixes the split yourself. Labels may be
+the bundled ones or your own. Without --corpus, the bundled corpus is used.
+
+examples:
+  conflict-framing train --output runs/default
+  conflict-framing train --corpus my.csv --output runs/mine --set training.epochs=4
+  conflict-framing train --recipe smoke --output runs/smoke           (seconds, to see it work)
+  conflict-framing train --resume --output runs/default               (after Ctrl-C or a crash)
+  accelerate launch -m conflict_framing train --output runs/default   (several GPUs)
+""",
+    )
+    parser.add_argument("--output", required=True, metavar="RUN", help="folder for the run: model, report, splits, log")
+    parser.add_argument(
+        "--recipe",
+        default="default",
+        metavar="NAME|FILE",
+        help="default, smoke, accurate, or a YAML file of changes to default",
+    )
+    parser.add_argument(
+        "--corpus", nargs="+", default=[], metavar="FILE", help="annotated sentences (default: the bundled corpus)"
+    )
+    parser.add_argument("--codebook", metavar="FILE", help="YAML with your labels, their order and definitions")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="a.b=v", help="change one setting of the recipe; can be repeated"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the unfinished run at --output")
+    _add_columns(parser, label=True)
+    _add_encoding(parser)
+    _add_device(parser)
+    _add_overwrite(parser)
+
+
+def _train(options: Any) -> int:
+    from conflict_framing.data import load_corpus
+    from conflict_framing.train.recipe import load_recipe
+
+    recipe = load_recipe(options.recipe, options.set)
+    corpus = load_corpus(
+        *options.corpus,
+        codebook=options.codebook,
+        text_column=options.text_column,
+        label_column=options.label_column,
+        encoding=options.encoding,
+    )
+    from conflict_framing.train import Interrupted, train_run
+
+    try:
+        run = train_run(
+            corpus,
+            recipe,
+            options.output,
+            device=options.device,
+            resume=options.resume,
+            overwrite=options.overwrite,
+            say=say,
+        )
+    except (Interrupted, KeyboardInterrupt) as stopped:
+        where = f" The last checkpoint is in {stopped}." if isinstance(stopped, Interrupted) else ""
+        command = [argument for argument in sys.argv[1:] if argument not in ("--resume", "--overwrite")]
+        say(f"Stopped.{where} Go on with: conflict-framing {' '.join(command)} --resume")
+        return EXIT_INTERRUPTED
+    if run.evaluation:
+        print_evaluation(run.evaluation)
+        out.print(f"report  {run.layout.evaluation / 'report.md'}", soft_wrap=True)
+    out.print(f"model   {run.layout.model}", soft_wrap=True)
+    return EXIT_OK
+
+
+# --- evaluate ------------------------------------------------------------------------------------
+
+
+def _add_evaluate(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "evaluate",
+        _evaluate,
+        "measure a model on labelled sentences, beside baselines",
+        f"""\
+DATA is one or more labelled files ({_FORMATS}). Beside the model stand a majority guess,
+TF-IDF and frozen embeddings (each with logistic regression), trained on the training split that
+the run keeps. With --output: metrics.json, report.md, confusion_matrix.png, predictions.jsonl.
+
+example:
+  conflict-framing evaluate annotated.csv --model runs/default --output runs/check
+""",
+    )
+    parser.add_argument("data", nargs="+", metavar="DATA", help="labelled sentences")
+    _add_model(parser)
+    parser.add_argument("--output", metavar="DIR", help="folder for the report")
+    parser.add_argument("--no-baselines", action="store_true", help="measure the model alone")
+    _add_columns(parser, label=True)
+    _add_encoding(parser)
+    _add_overwrite(parser)
+
+
+def _evaluate(options: Any) -> int:
+    from conflict_framing.data import load_corpus
+    from conflict_framing.model import CheckpointClassifier
+
+    output = Path(options.output) if options.output else None
+    if output is not None and output.exists() and not options.overwrite:
+        raise UserError(f"{output} exists. Name another --output, or replace it with --overwrite.")
+    classifier = CheckpointClassifier.from_pretrained(options.model, device=options.device)
+    corpus = load_corpus(
+        *options.data,
+        codebook=classifier.codebook,
+        text_column=options.text_column,
+        label_column=options.label_column,
+        encoding=options.encoding,
+    )
+    from conflict_framing.train.evaluation import evaluate_run, run_of
+    from conflict_framing.train.report import write_evaluation
+
+    say(f"Evaluating on {len(corpus):,} sentences …")
+    evaluation = evaluate_run(
+        run_of(options.model),
+        corpus,
+        classifier,
+        name=", ".join(Path(path).name for path in options.data),
+        baselines=not options.no_baselines,
+        device=options.device,
+    )
+    print_evaluation(evaluation)
+    if output is not None:
+        write_evaluation(evaluation, output)
+        out.print(f"report  {output / 'report.md'}", soft_wrap=True)
+    return EXIT_OK
+
+
+def print_evaluation(evaluation: "Evaluation") -> None:
+    """The headline table and the per-label table."""
+    table = Table(title=f"{evaluation.data} (n = {evaluation.n:,})", title_justify="left", box=None, pad_edge=False)
+    for name in ("classifier", "macro-F1", "accuracy", "MCC", "ECE"):
+        table.add_column(name, justify="left" if name == "classifier" else "right")
+    for scored in (evaluation.model, *evaluation.baselines):
+        style = "bold" if scored is evaluation.model else ""
+        table.add_row(
+            scored.name, *(f"{scored.metrics[key]:.3f}" for key in ("macro_f1", "accuracy", "mcc", "ece")), style=style
+        )
+    labels = Table(box=None, pad_edge=False)
+    for name in ("label", "precision", "recall", "F1", "support"):
+        labels.add_column(name, justify="left" if name == "label" else "right", no_wrap=name == "label")
+    metrics = evaluation.model.metrics
+    for place, name in enumerate(evaluation.codebook.label_names):
+        figures = (f"{metrics[key][place]:.3f}" for key in ("precision", "recall", "f1"))
+        labels.add_row(name, *figures, f"{metrics['support'][place]:,}")
+    for part in (table, "", labels, ""):
+        out.print(part)
+    for note in evaluation.notes:
+        say(f"note: {note}")
+
+
+# --- predict and read ----------------------------------------------------------------------------
+
+
+def _add_predict(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "predict",
+        _predict,
+        "label every sentence of files",
+        f"""\
+INPUT is text files (.txt, .md: articles, split into sentences with character offsets), tables
+({_FORMATS}) or - for standard input. The name of --output says its format.
+The input's columns are kept (one whose name is taken becomes input_<name>), then come label, score,
+p_<label>…, abstained, truncated. Rows stay in order. Rows without usable text go to
+OUTPUT.rejected.jsonl with the reason, and the exit status is 3.
+
+examples:
+  conflict-framing predict articles/*.txt --model runs/default --output labelled.jsonl
+  conflict-framing predict statements.csv --text-column statement --model runs/default --output labelled.parquet
+  zcat big.jsonl.gz | conflict-framing predict - --format jsonl --model runs/default --output labelled.csv.gz
+""",
+    )
+    parser.add_argument("input", nargs="+", metavar="INPUT", help="files to label; - is standard input")
+    _add_model(parser)
+    parser.add_argument(
+        "--output", required=True, metavar="FILE", help="predictions: .jsonl, .csv, .tsv (each also .gz) or .parquet"
+    )
+    parser.add_argument(
+        "--format",
+        choices=("text", "jsonl", "csv", "tsv", "parquet"),
+        help="of the input, where its name does not say (standard input: text)",
+    )
+    _add_columns(parser, label=False)
+    _add_among(parser)
+    parser.add_argument(
+        "--batch-size", type=_positive, default=None, metavar="N", help="sentences per forward pass (default: 32)"
+    )
+    _add_encoding(parser)
+    _add_overwrite(parser)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("expected a number of at least 1")
+    return number
+
+
+def _predict(options: Any) -> int:
+    from conflict_framing.model import CheckpointClassifier
+    from conflict_framing.model.predict import PredictOptions, predict_files
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    classifier = CheckpointClassifier.from_pretrained(options.model, device=options.device)
+    if options.batch_size:
+        classifier.batch_size = options.batch_size
+    bar = Progress(
+        TextColumn("Labelling"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("rows  left"),
+        TimeRemainingColumn(),
+        console=err,
+    )
+    bar.disable = not err.is_terminal
+    with bar:
+        task = bar.add_task("predict", total=None)
+        report = predict_files(
+            classifier,
+            options.input,
+            options.output,
+            options=PredictOptions(
+                text_column=options.text_column,
+                encoding=options.encoding,
+                input_format=options.format,
+                among=options.among,
+            ),
+            overwrite=options.overwrite,
+            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    counts = ", ".join(f"{name} {report.labels[name]:,}" for name in options.among or classifier.classes_)
+    out.print(f"{report.written:,} rows to {report.output}: {counts}", soft_wrap=True, markup=False)
+    if report.truncated:
+        say(
+            f"{report.truncated:,} rows were longer than {classifier.facts.max_length} tokens and cut (column truncated)."
+        )
+    if report.rejected:
+        say(f"{report.rejected:,} of {report.read:,} rows rejected; each with its reason in {report.rejected_file}")
+        return EXIT_INCOMPLETE
+    return EXIT_OK
+
+
+def _add_read(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "read",
+        _read,
+        "show an article with its sentences coloured by framing",
+        """\
+In the terminal, and with --html as one self-contained page with legend, counts and the
+probabilities on hover.
+
+example:
+  conflict-framing read article.txt --model runs/default --html article.html
+""",
+    )
+    parser.add_argument("article", metavar="ARTICLE", help="a text file, also gzipped; - is standard input")
+    _add_model(parser)
+    parser.add_argument("--html", metavar="FILE", help="write the page there")
+    _add_among(parser)
+    _add_encoding(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace what stands at --html")
+
+
+def _read(options: Any) -> int:
+    from conflict_framing.analysis import print_reading, read_article, to_html
+    from conflict_framing.data.tables import display_name, read_text
+    from conflict_framing.model import CheckpointClassifier
+
+    page = Path(options.html) if options.html else None
+    if page is not None and page.exists() and not options.overwrite:
+        raise UserError(f"{page} exists. Name another --html, or replace it with --overwrite.")
+    article = read_text(options.article, options.encoding)
+    classifier = CheckpointClassifier.from_pretrained(options.model, device=options.device)
+    title = display_name(options.article) if options.article == "-" else Path(options.article).name
+    reading = read_article(article, classifier, title=title, among=options.among)
+    print_reading(reading, out)
+    if page is not None:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(to_html(reading), "utf-8")
+        out.print(f"page  {page}", soft_wrap=True)
+    return EXIT_OK
+
+
+# --- corpus, recipe, demo ------------------------------------------------------------------------
+
+
+def _add_corpus(commands: Any) -> None:
+    parser = commands.add_parser("corpus", help="check an annotated corpus", description="Check an annotated corpus.")
+    actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
+    check = _command(
+        actions,
+        "check",
+        _corpus_check,
+        "refuse what would make results untrustworthy",
+        """\
+Finds, each with path:line: malformed rows, empty text, labels that the codebook does not have,
+duplicates, near-duplicates across documents (contrast pairs that share a group are exempt), and
+documents or groups torn apart by a split column. Without FILE: the bundled corpus.
+Exit status 0 when clean, 3 when problems were found.
+""",
+    )
+    check.add_argument("file", nargs="*", metavar="FILE", help=f"annotated sentences: {_FORMATS}")
+    check.add_argument("--codebook", metavar="FILE", help="YAML with the labels that may occur")
+    check.add_argument(
+        "--threshold",
+        type=float,
+        default=0.7,
+        help="Jaccard similarity of word triples from which sentences are near-duplicates (default: 0.7)",
+    )
+    _add_columns(check, label=True)
+    _add_encoding(check)
+
+
+def _corpus_check(options: Any) -> int:
+    from conflict_framing.data import Codebook
+    from conflict_framing.data.check import check_files
+    from conflict_framing.data.corpus import bundled_corpus_files
+
+    if not 0 < options.threshold <= 1:
+        raise UserError(f"--threshold {options.threshold}: expected a number above 0, at most 1.")
+    files = options.file or bundled_corpus_files()
+    codebook = Codebook.load(options.codebook) if options.codebook else None if options.file else Codebook.bundled()
+    corpus, problems = check_files(
+        *files,
+        codebook=codebook,
+        threshold=options.threshold,
+        text_column=options.text_column,
+        label_column=options.label_column,
+        encoding=options.encoding,
+    )
+    for problem in problems:
+        out.print(f"{problem.message}  ({problem.kind})", markup=False, soft_wrap=True)
+    if corpus is not None:
+        documents = len({s.document for s in corpus.sentences if s.document})
+        counts = ", ".join(f"{name} {count:,}" for name, count in corpus.counts().items())
+        out.print(f"{len(corpus):,} sentences, {documents:,} documents: {counts}", soft_wrap=True)
+    say(f"{len(problems)} problem(s) found." if problems else "No problems found.")
+    return EXIT_INCOMPLETE if problems else EXIT_OK
+
+
+def _add_recipe(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "recipe",
+        _recipe,
+        "check a recipe and print it with every setting",
+        "Without NAME: the recipes that come with the package.\n\nexample:\n  conflict-framing recipe my.yaml --set training.epochs=4\n",
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME|FILE")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="a.b=v", help="change one setting; can be repeated"
+    )
+
+
+def _recipe(options: Any) -> int:
+    from conflict_framing.train.recipe import load_recipe, recipe_names
+
+    if options.name is None:
+        for name in recipe_names():
+            out.print(f"{name:10} backbone {load_recipe(name).backbone}")
+        return EXIT_OK
+    out.print(load_recipe(options.name, options.set).to_yaml(), markup=False, end="", soft_wrap=True)
+    return EXIT_OK
+
+
+def _add_demo(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "demo",
+        _demo,
+        "train on the bundled corpus, evaluate and read a sample article",
+        "What 'make demo' runs. A second call reuses the trained model.\n",
+    )
+    parser.add_argument("--output", default="runs/demo", metavar="RUN", help="folder for the run (default: runs/demo)")
+    parser.add_argument("--recipe", default="default", metavar="NAME|FILE", help="recipe to train (default: default)")
+
+
+def _demo(options: Any) -> int:
+    from conflict_framing.demo import run_demo
+
+    return run_demo(Path(options.output), options.recipe, out, say)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Split a corpus into train, validation and test without tearing documents or contrast groups apart."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .corpus import Corpus
+from .errors import MissingExtraError, UserError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Three parts of one corpus. ``test`` may be empty where the user's own split has none."""
+
+    train: Corpus
+    validation: Corpus
+    test: Corpus
+
+    def parts(self) -> dict[str, Corpus]:
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+def split_units(corpus: Corpus) -> list[int]:
+    """For each sentence the unit that must stay whole: sentences linked by a document or a group.
+
+    A contrast pair that links two documents makes them one unit. Equal texts are one unit too, so
+    that a repeated sentence cannot stand on both sides.
+    """
+    parent = list(range(len(corpus)))
+
+    def root(place: int) -> int:
+        while parent[place] != place:
+            parent[place] = parent[parent[place]]
+            place = parent[place]
+        return place
+
+    first_with: dict[tuple[str, str], int] = {}
+    for place, sentence in enumerate(corpus.sentences):
+        keys = (("document", sentence.document), ("group", sentence.group), ("text", sentence.text.strip()))
+        for kind, value in keys:
+            if value is not None:
+                other = first_with.setdefault((kind, value), place)
+                parent[root(place)] = root(other)
+    return [root(place) for place in range(len(corpus))]
+
+
+def split_corpus(corpus: Corpus, *, validation: float, test: float, seed: int) -> Split:
+    """Split by the corpus's own ``split`` column where it has one, else by chance.
+
+    By chance means: seeded, stratified by label, documents and contrast groups kept whole
+    (scikit-learn's StratifiedGroupKFold, whose folds are dealt out to the three parts). Where the
+    corpus names train and test but no validation sentences, validation is drawn from train.
+
+    Args:
+        corpus: what to split.
+        validation: wanted share of validation sentences, 0 to 1.
+        test: wanted share of test sentences, 0 to 1.
+        seed: of the shuffling.
+
+    Raises:
+        UserError: a label has too few independent units to stand in every part, or the split column
+            is filled for some sentences only.
+    """
+    marked = [sentence.split for sentence in corpus.sentences]
+    if any(marked):
+        return _given_split(corpus, marked, validation, seed)
+    places = list(range(len(corpus)))
+    rest, held_out = _draw(corpus, places, test, seed)
+    train, valid = _draw(corpus, rest, validation / (1 - test), seed)
+    return Split(corpus.select(train), corpus.select(valid), corpus.select(held_out))
+
+
+def _given_split(corpus: Corpus, marked: Sequence[str | None], validation: float, seed: int) -> Split:
+    missing = [s for s, mark in zip(corpus.sentences, marked, strict=True) if mark is None]
+    if missing:
+        raise UserError(
+            f"{missing[0].place}: this row has no split, but others have. "
+            f"Fill the column 'split' (train, validation, test) for all rows or leave it out."
+        )
+    places = {part: [i for i, mark in enumerate(marked) if mark == part] for part in ("train", "validation", "test")}
+    if not places["train"]:
+        raise UserError("The column 'split' names no train sentences.")
+    if not places["validation"]:
+        places["train"], places["validation"] = _draw(corpus, places["train"], validation, seed)
+    absent = [name for name, count in corpus.select(places["train"]).counts().items() if not count]
+    if absent:
+        raise UserError(f"No train sentence has the label {', '.join(map(repr, absent))}.")
+    return Split(*(corpus.select(places[part]) for part in ("train", "validation", "test")))
+
+
+def _draw(corpus: Corpus, places: Sequence[int], share: float, seed: int) -> tuple[list[int], list[int]]:
+    """Deal ``places`` into (rest, drawn), about ``share`` of the sentences of every label drawn."""
+    if share <= 0:
+        return list(places), []
+    try:
+        from sklearn.model_selection import StratifiedGroupKFold
+    except ImportError:
+        raise MissingExtraError("scikit-learn", "train", "Splitting a corpus") from None
+
+    part = corpus.select(places)
+    units = split_units(part)
+    by_label: dict[str, set[int]] = defaultdict(set)
+    for unit, label in zip(units, part.labels, strict=True):
+        by_label[label].add(unit)
+    fewest = min(len(by_label[name]) for name in part.label_names)
+    if fewest < 2:
+        counts = Counter(part.labels)
+        name = min(part.label_names, key=lambda label: len(by_label[label]))
+        raise UserError(
+            f"Too few examples to split: label '{name}' has {counts[name]} sentence(s) in "
+            f"{len(by_label[name])} independent document(s) or group(s), and train, validation and test "
+            f"need one each. Add examples, merge the label with another, or give a 'split' column."
+        )
+    folds = max(2, min(20, len(set(units)), fewest))
+    wanted = max(1, min(folds - 1, round(share * folds)))
+    # Rare labels allow few folds; then one fold may be far from the share, and the nearest count is taken.
+    dealer = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
+    drawn: set[int] = set()
+    for number, (_, fold) in enumerate(dealer.split(part.texts, part.labels, units)):
+        if number < wanted:
+            drawn.update(int(place) for place in fold)
+    return (
+        [place for number, place in enumerate(places) if number not in drawn],
+        [place for number, place in enumerate(places) if number in drawn],
+    )

@@ -1,0 +1,421 @@
+"""Read and write tables of rows: JSONL, CSV, TSV and Parquet, each also gzipped.
+
+Reading yields a ``Row`` for each record and a ``BadRow`` for each record that cannot be used, so
+that the caller decides whether a bad record stops the work (training) or is set aside (prediction).
+Writers take rows in batches and put the finished file in place with one atomic rename.
+"""
+
+import csv
+import gzip
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal, Protocol
+
+from .errors import UserError
+
+Format = Literal["text", "jsonl", "csv", "tsv", "parquet"]
+
+_SUFFIXES: dict[str, Format] = {
+    ".txt": "text",
+    ".text": "text",
+    ".md": "text",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+}
+STDIN = "-"
+_PARQUET_BATCH = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record with the place it came from (``line`` counts from 1; for Parquet it is the row)."""
+
+    values: dict[str, Any]
+    path: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """One record that could not be read, why, and what stood there."""
+
+    path: str
+    line: int
+    reason: str
+    raw: str
+
+    @property
+    def place(self) -> str:
+        return f"{self.path}:{self.line}"
+
+
+def format_of(path: str | Path) -> Format:
+    """The format that a file's name says, the suffix ``.gz`` aside.
+
+    Raises:
+        UserError: the suffix is none that this package reads or writes.
+    """
+    name = str(path).lower().removesuffix(".gz")
+    suffix = Path(name).suffix
+    if suffix not in _SUFFIXES:
+        known = ", ".join(sorted(_SUFFIXES))
+        raise UserError(
+            f"{path}: the format is read from the file's name, and {suffix or 'a name without suffix'} "
+            f"is not one of {known} (each also with .gz). Rename the file."
+        )
+    return _SUFFIXES[suffix]
+
+
+def display_name(path: str | Path) -> str:
+    return "standard input" if str(path) == STDIN else str(path)
+
+
+def require_file(path: str | Path) -> Path:
+    """The path of an existing, readable, non-empty regular file.
+
+    Raises:
+        UserError: it is missing, a folder, unreadable or empty.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; expected a file. Name the files in it, e.g. {path}/*.jsonl")
+    if not path.exists():
+        raise UserError(f"{path}: no such file.")
+    if not os.access(path, os.R_OK):
+        raise UserError(f"{path}: the file cannot be read (no permission).")
+    if path.is_file() and path.stat().st_size == 0:
+        raise UserError(f"{path}: the file is empty.")
+    return path
+
+
+def _open_bytes(path: str | Path) -> IO[bytes]:
+    if str(path) == STDIN:
+        return sys.stdin.buffer
+    require_file(path)
+    if str(path).lower().endswith(".gz"):
+        return gzip.open(path, "rb")
+    return open(path, "rb")
+
+
+def _codec(encoding: str) -> str:
+    # A byte-order mark would otherwise become part of the first column's name.
+    return "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
+
+
+def _encoding_error(path: str | Path, encoding: str) -> UserError:
+    """Say which byte on which line is not of the encoding; the decoder itself only knows its buffer."""
+    offset = 0
+    with _open_bytes(path) as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                line.decode(encoding)
+            except UnicodeDecodeError as error:
+                byte = line[error.start]
+                return UserError(
+                    f"{path}:{number}: not {encoding}: byte 0x{byte:02x} at position {offset + error.start} "
+                    f"of the file. If the file has another encoding, name it: --encoding cp1252 "
+                    f"(Windows), --encoding utf-16, --encoding iso-8859-1 …"
+                )
+            offset += len(line)
+    return UserError(f"{path}: not {encoding}. If the file has another encoding, name it with --encoding.")
+
+
+@contextmanager
+def open_text(path: str | Path, encoding: str = "utf-8") -> Iterator[IO[str]]:
+    """Open a text file, gzipped or not, or standard input (``-``), decoding strictly.
+
+    Raises:
+        UserError: missing or unreadable file, unknown encoding, bytes that are not of the encoding,
+            a damaged gzip stream.
+    """
+    stream = _open_bytes(path)
+    try:
+        text = io.TextIOWrapper(stream, encoding=_codec(encoding), errors="strict", newline="")
+    except LookupError:
+        raise UserError(
+            f"--encoding {encoding}: no such encoding. Examples: utf-8, utf-16, cp1252, iso-8859-1."
+        ) from None
+    try:
+        yield text
+    except UnicodeDecodeError as error:
+        if str(path) == STDIN:
+            byte = error.object[error.start]
+            raise UserError(
+                f"standard input: not {encoding}: byte 0x{byte:02x}. Name the right one with --encoding."
+            ) from None
+        raise _encoding_error(path, encoding) from None
+    except UnicodeError as error:  # e.g. UTF-16 without a byte-order mark
+        raise UserError(f"{display_name(path)}: not {encoding}: {error}. Name the right one with --encoding.") from None
+    except (gzip.BadGzipFile, EOFError) as error:
+        raise UserError(f"{path}: a damaged or cut-off gzip file ({error}).") from None
+    finally:
+        if str(path) == STDIN:
+            text.detach()
+        else:
+            text.close()
+
+
+def read_text(path: str | Path, encoding: str = "utf-8") -> str:
+    """The whole text of a file, line ends normalised to ``\\n``.
+
+    Raises:
+        UserError: see ``open_text``; or the text holds nothing but white space.
+    """
+    with open_text(path, encoding) as stream:
+        text = stream.read().replace("\r\n", "\n").replace("\r", "\n")
+    if not text.strip():
+        raise UserError(f"{display_name(path)}: no text in it.")
+    return text
+
+
+def _has_lone_surrogate(line: str) -> bool:
+    try:
+        json.dumps(json.loads(line), ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _jsonl_rows(stream: IO[str], path: str) -> Iterator[Row | BadRow]:
+    for number, line in enumerate(stream, start=1):
+        line = line.rstrip("\r\n")
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            yield BadRow(path, number, f"not JSON: {error}", line)
+            continue
+        if not isinstance(values, dict):
+            kind = type(values).__name__
+            yield BadRow(path, number, f'expected a JSON object like {{"text": "…"}}, came {kind}', line)
+        elif "\\u" in line and _has_lone_surrogate(line):
+            yield BadRow(path, number, "half of a surrogate pair: the text is no valid Unicode", line)
+        else:
+            yield Row(values, path, number)
+
+
+def _csv_rows(stream: IO[str], path: str, delimiter: str) -> Iterator[Row | BadRow]:
+    csv.field_size_limit(2**31 - 1)
+    reader = csv.reader(stream, delimiter=delimiter, strict=True)
+    try:
+        header = next(reader)
+    except StopIteration:
+        raise UserError(f"{display_name(path)}: the file is empty; expected a header line.") from None
+    except csv.Error as error:
+        raise UserError(f"{path}:1: the header line cannot be read: {error}.") from None
+    header = [name.strip() for name in header]
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise UserError(f"{path}:1: the header names a column twice: {', '.join(map(repr, twice))}.")
+    while True:
+        start = reader.line_num + 1
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield BadRow(path, start, f"malformed row: {error}", "")
+            continue
+        if not fields:
+            continue
+        if len(fields) != len(header):
+            reason = f"expected {len(header)} fields as in the header, came {len(fields)}"
+            yield BadRow(path, start, reason, delimiter.join(fields))
+        else:
+            yield Row(dict(zip(header, fields, strict=True)), path, start)
+
+
+def _parquet_rows(path: str) -> Iterator[Row]:
+    with _parquet_file(path) as file:
+        number = 0
+        for batch in file.iter_batches(batch_size=_PARQUET_BATCH):
+            for values in batch.to_pylist():
+                number += 1
+                yield Row(values, path, number)
+
+
+@contextmanager
+def _parquet_file(path: str) -> Iterator[Any]:
+    import pyarrow
+    import pyarrow.parquet
+
+    # Parquet needs a stream that can seek: a gzipped file or a pipe is taken into memory.
+    whole = path == STDIN or path.lower().endswith(".gz")
+    try:
+        with _open_bytes(path) as stream:
+            yield pyarrow.parquet.ParquetFile(io.BytesIO(stream.read()) if whole else stream)
+    except (pyarrow.ArrowInvalid, gzip.BadGzipFile, EOFError) as error:
+        raise UserError(f"{display_name(path)}: not a Parquet file: {error}.") from None
+
+
+def read_table(path: str | Path, *, encoding: str = "utf-8", format: Format | None = None) -> Iterator[Row | BadRow]:
+    """The records of one table, in order.
+
+    Args:
+        path: a file, or ``-`` for standard input (which needs ``format``).
+        encoding: of text formats.
+        format: overrides what the file's name says.
+
+    Raises:
+        UserError: the file as a whole cannot be read (missing, empty, wrong encoding, no table).
+    """
+    name = str(path)
+    kind = format or format_of(name)
+    if kind == "parquet":
+        yield from _parquet_rows(name)
+        return
+    if kind == "text":
+        raise UserError(f"{name}: expected a table (.jsonl, .csv, .tsv, .parquet), came a text file.")
+    with open_text(name, encoding) as stream:
+        if kind == "jsonl":
+            yield from _jsonl_rows(stream, display_name(name))
+        else:
+            yield from _csv_rows(stream, display_name(name), "\t" if kind == "tsv" else ",")
+
+
+def missing_column(wanted: str, found: Sequence[str], path: str, option: str) -> UserError:
+    hint = ""
+    if len(found) == 1 and any(mark in found[0] for mark in ";|\t"):
+        hint = " The columns seem to be parted by something other than the format's own mark."
+    return UserError(
+        f"{display_name(path)}: no column '{wanted}'. Columns found: {', '.join(map(repr, found)) or 'none'}. "
+        f"Name the right one with {option}.{hint}"
+    )
+
+
+# --- writing -------------------------------------------------------------------------------------
+
+
+class RowWriter(Protocol):
+    """Takes rows (all with the same columns, in the same order) and writes them."""
+
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _JsonlWriter:
+    def __init__(self, path: Path) -> None:
+        self._stream = _open_output(path)
+
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        for row in rows:
+            self._stream.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _CsvWriter:
+    def __init__(self, path: Path, columns: Sequence[str], delimiter: str) -> None:
+        self._stream = _open_output(path)
+        self._columns = columns
+        self._writer = csv.writer(self._stream, delimiter=delimiter, lineterminator="\n")
+        self._writer.writerow(columns)
+
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        for row in rows:
+            self._writer.writerow([_cell(row.get(name)) for name in self._columns])
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (dict, list)):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return value
+
+
+class _ParquetWriter:
+    def __init__(self, path: Path, schema: Any) -> None:
+        import pyarrow.parquet
+
+        self._schema = schema
+        self._writer = pyarrow.parquet.ParquetWriter(path, schema)
+
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        import pyarrow
+
+        columns = [[_as_type(row.get(field.name), field.type) for row in rows] for field in self._schema]
+        arrays = [pyarrow.array(c, type=f.type) for c, f in zip(columns, self._schema, strict=True)]
+        self._writer.write_table(pyarrow.Table.from_arrays(arrays, schema=self._schema))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def _as_type(value: Any, type_: Any) -> Any:
+    import pyarrow.types
+
+    if value is not None and pyarrow.types.is_string(type_) and not isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return value
+
+
+def _open_output(path: Path) -> IO[str]:
+    # The finished name decides on compression; the temporary one ends in ".partial".
+    if path.name.removesuffix(".partial").lower().endswith(".gz"):
+        return io.TextIOWrapper(gzip.open(path, "wb"), encoding="utf-8", newline="")
+    return open(path, "w", encoding="utf-8", newline="")
+
+
+def open_writer(path: Path, format: Format, columns: Mapping[str, Any]) -> RowWriter:
+    """A writer for one format.
+
+    Args:
+        path: where the bytes go.
+        columns: names in order, each with its Arrow type (only Parquet looks at the types).
+
+    Raises:
+        UserError: the format cannot hold rows.
+    """
+    if format == "jsonl":
+        return _JsonlWriter(path)
+    if format in ("csv", "tsv"):
+        return _CsvWriter(path, list(columns), "\t" if format == "tsv" else ",")
+    if format == "parquet":
+        import pyarrow
+
+        if path.name.removesuffix(".partial").lower().endswith(".gz"):
+            raise UserError("Parquet compresses itself: name the output FILE.parquet, without .gz.")
+        return _ParquetWriter(path, pyarrow.schema(list(columns.items())))
+    raise UserError(f"{path}: predictions are rows; name the output .jsonl, .csv, .tsv or .parquet.")
+
+
+def arrow_type(values_seen: set[type]) -> Any:
+    """The narrowest Arrow type that holds Python values of these types; text where they differ."""
+    import pyarrow
+
+    kinds = values_seen - {type(None)}
+    if kinds == {bool}:
+        return pyarrow.bool_()
+    if kinds == {int}:
+        return pyarrow.int64()
+    if kinds and kinds <= {int, float}:
+        return pyarrow.float64()
+    return pyarrow.string()
+
+
+def parquet_schema(path: str) -> dict[str, Any]:
+    """Column names and Arrow types of a Parquet file."""
+    with _parquet_file(path) as file:
+        return {field.name: field.type for field in file.schema_arrow}
+
+
+def write_jsonl(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    writer = _JsonlWriter(path)
+    writer.write(rows)
+    writer.close()

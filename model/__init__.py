@@ -1,0 +1,5 @@
+"""Backbones, checkpoints and prediction."""
+
+from .classifier import CheckpointClassifier, Prediction
+
+__all__ = ["CheckpointClassifier", "Prediction"]

@@ -1,0 +1,303 @@
+"""A fine-tuned checkpoint as an object: sentences in, labels and probabilities out."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data.codebook import Codebook
+from ..data.errors import MissingExtraError, UserError
+from .backbone import hub_failure
+from .folder import ModelFacts, find_model, read_codebook, read_facts
+from .layout import ModelLayout
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Probabilities = npt.NDArray[np.float32]
+
+# Sentences that are sorted by length together: enough for batches of even length, small enough to
+# keep a stream's memory constant and its progress steady.
+WINDOW = 1024
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The label of one sentence.
+
+    Attributes:
+        label: the most probable label.
+        score: its probability.
+        probabilities: one per label, in the order of the model's labels; they sum to 1.
+        abstained: whether the model declined to answer (no abstention rule yet: always False).
+        truncated: whether the sentence was longer than the model's window and was cut.
+    """
+
+    label: str
+    score: float
+    probabilities: dict[str, float]
+    abstained: bool = False
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Scores:
+    probabilities: Probabilities
+    truncated: npt.NDArray[np.bool_]
+
+
+class CheckpointClassifier:
+    """Predicts with a Hugging Face sequence-classification checkpoint.
+
+    Build it with ``from_pretrained``. Nothing here knows how models are trained.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        codebook: Codebook,
+        facts: ModelFacts,
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.codebook = codebook
+        self.facts = facts
+        self.batch_size = BATCH_SIZE
+        model.eval()
+
+    # --- loading and saving ---------------------------------------------------------------------
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, *, device: str = "auto") -> Self:
+        """Load a run, a model folder or a model of the hub.
+
+        Args:
+            name: a folder that ``train`` wrote (the run or its ``model``), any Hugging Face
+                sequence-classification folder with safetensors weights, or a hub name.
+            device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+
+        Raises:
+            UserError: no model there, or one that cannot be loaded safely.
+            MissingExtraError: PyTorch or transformers is not installed.
+        """
+        source, local = find_model(name)
+        try:
+            from transformers import AutoModelForSequenceClassification, AutoTokenizer
+        except ImportError:
+            raise MissingExtraError("transformers", "train", "Loading a model") from None
+
+        facts = read_facts(Path(source)) if local else None
+        if local and not any(Path(source).glob("*.safetensors")):
+            raise UserError(
+                f"--model {name}: no .safetensors weights in {source}. Either the folder is incomplete, or its "
+                f"weights are pickled, and those are not loaded."
+            )
+        with quiet_transformers():
+            try:
+                model = AutoModelForSequenceClassification.from_pretrained(
+                    source, use_safetensors=True, trust_remote_code=False, local_files_only=local
+                )
+                tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, local_files_only=local)
+            except (OSError, ValueError, KeyError) as error:
+                if local:
+                    raise UserError(f"--model {name}: {source} cannot be loaded: {error}") from None
+                raise hub_failure(str(name), error, "--model") from None
+        labels = [model.config.id2label[place] for place in range(model.config.num_labels)]
+        codebook = read_codebook(Path(source), labels) if local else read_codebook(Path(), labels)
+        if codebook.label_names != labels:
+            raise UserError(
+                f"--model {name}: codebook.yaml and config.json name different labels; the folder is damaged."
+            )
+        facts = facts or ModelFacts(max_length=window_of(model, tokenizer), backbone=str(name))
+        return cls(model.to(pick_device(device)), tokenizer, codebook=codebook, facts=facts)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the model folder: checkpoint, tokenizer, codebook and facts.
+
+        The folder opens with ``from_pretrained`` here and with ``transformers.pipeline``.
+        """
+        layout = ModelLayout(Path(folder))
+        layout.folder.mkdir(parents=True, exist_ok=True)
+        # pipeline() asks the tokenizer for the window, so it is told there too.
+        self.tokenizer.model_max_length = self.facts.max_length
+        with quiet_transformers():
+            self.model.save_pretrained(layout.folder)
+            self.tokenizer.save_pretrained(str(layout.folder))
+        layout.codebook.write_text(self.codebook.to_yaml(), "utf-8")
+        self.facts.write(layout.facts)
+
+    # --- predicting -----------------------------------------------------------------------------
+
+    @property
+    def classes_(self) -> list[str]:
+        """The labels, in the order of the columns of ``predict_proba``."""
+        return self.codebook.label_names
+
+    @overload
+    def predict(self, sentences: str, *, among: Sequence[str] | None = None) -> Prediction: ...
+
+    @overload
+    def predict(self, sentences: Iterable[str], *, among: Sequence[str] | None = None) -> list[Prediction]: ...
+
+    def predict(
+        self, sentences: str | Iterable[str], *, among: Sequence[str] | None = None
+    ) -> Prediction | list[Prediction]:
+        """Label one sentence or many.
+
+        Args:
+            sentences: one string, or an iterable of strings.
+            among: choose among these labels only; their probabilities are renormalised to sum to 1.
+
+        Returns:
+            One ``Prediction`` for a string, else a list of the same length and order.
+
+        Raises:
+            TypeError: something that is not a string.
+            UserError: a label in ``among`` that the model does not have.
+        """
+        if isinstance(sentences, str):
+            return next(iter(self.stream([sentences], among=among)))
+        return list(self.stream(sentences, among=among))
+
+    def predict_proba(self, sentences: Iterable[str]) -> Probabilities:
+        """Probabilities of all labels: float32 array of shape (n sentences, n labels)."""
+        windows = [self._scores(window).probabilities for window in _windows(sentences)]
+        return np.concatenate(windows) if windows else np.empty((0, len(self.classes_)), np.float32)
+
+    def stream(self, sentences: Iterable[str], *, among: Sequence[str] | None = None) -> Iterator[Prediction]:
+        """Predictions in the order of the input, in constant memory.
+
+        Sentences are taken ``WINDOW`` at a time, so the first prediction comes after one window.
+        Arguments and errors are those of ``predict``.
+        """
+        columns = self._columns(among)
+        names = [self.classes_[column] for column in columns]
+        for window in _windows(sentences):
+            scores = self._scores(window)
+            chosen = scores.probabilities[:, columns]
+            if among is not None:
+                chosen = renormalise(chosen)
+            for row, cut in zip(chosen, scores.truncated, strict=True):
+                best = int(row.argmax())
+                yield Prediction(
+                    label=names[best],
+                    score=float(row[best]),
+                    probabilities={name: float(value) for name, value in zip(names, row, strict=True)},
+                    truncated=bool(cut),
+                )
+
+    def score(self, sentences: Sequence[str], labels: Sequence[str]) -> float:
+        """Macro-F1 over the labels that occur in ``labels`` or in the predictions (0 to 1)."""
+        from sklearn.metrics import f1_score
+
+        if len(sentences) != len(labels):
+            raise ValueError(f"expected as many labels as sentences, came {len(labels)} and {len(sentences)}")
+        predicted = [prediction.label for prediction in self.predict(list(sentences))]
+        return float(f1_score(list(labels), predicted, average="macro", zero_division=0))
+
+    def _columns(self, among: Sequence[str] | None) -> list[int]:
+        if among is None:
+            return list(range(len(self.classes_)))
+        unknown = [name for name in among if name not in self.classes_]
+        if unknown or len(set(among)) < 2:
+            raise UserError(
+                f"--among: expected at least two of the model's labels ({', '.join(self.classes_)}), "
+                f"came {', '.join(among) or 'none'}."
+            )
+        return [place for place, name in enumerate(self.classes_) if name in among]
+
+    def _scores(self, sentences: Sequence[str]) -> _Scores:
+        """Score one window of sentences: batches of similar length, results in the order of the input."""
+        import torch
+
+        for place, sentence in enumerate(sentences):
+            if not isinstance(sentence, str):
+                raise TypeError(f"sentence {place}: expected str, came {type(sentence).__name__}")
+        with quiet_transformers():  # its warning that a text is long is what `truncated` says
+            lengths = [len(ids) for ids in self.tokenizer(list(sentences), truncation=False)["input_ids"]]
+            encoded = self.tokenizer(list(sentences), truncation=True, max_length=self.facts.max_length)
+        order = sorted(range(len(sentences)), key=lambda place: lengths[place])
+        probabilities = np.empty((len(sentences), len(self.classes_)), np.float32)
+        with torch.inference_mode():
+            for first in range(0, len(order), self.batch_size):
+                places = order[first : first + self.batch_size]
+                batch = {name: [column[place] for place in places] for name, column in encoded.items()}
+                inputs = self.tokenizer.pad(batch, return_tensors="pt").to(self.model.device)
+                logits = self.model(**inputs).logits
+                probabilities[places] = torch.softmax(logits.float(), dim=-1).cpu().numpy()
+        truncated = np.array([length > self.facts.max_length for length in lengths], bool)
+        return _Scores(probabilities, truncated)
+
+
+def renormalise(chosen: Probabilities) -> Probabilities:
+    """Rows scaled to sum to 1; a row whose probabilities all underflowed to 0 becomes uniform."""
+    sums = chosen.sum(axis=1, keepdims=True)
+    uniform = np.full_like(chosen, 1 / chosen.shape[1])
+    return np.where(sums > 0, chosen / np.where(sums > 0, sums, 1), uniform).astype(np.float32)
+
+
+def _windows(sentences: Iterable[str]) -> Iterator[list[str]]:
+    if isinstance(sentences, str):
+        raise TypeError("expected an iterable of sentences, came one string; use predict(text) for one")
+    iterator = iter(sentences)
+    while window := list(itertools.islice(iterator, WINDOW)):
+        yield window
+
+
+def pick_device(device: str) -> str:
+    """The PyTorch device for ``--device``.
+
+    Raises:
+        UserError: the device is unknown or not on this machine.
+    """
+    import torch
+
+    if device == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"--device {device}: not usable on this machine ({reason}). Try auto, cpu, cuda or mps."
+        ) from None
+    return device
+
+
+def window_of(model: Any, tokenizer: Any) -> int:
+    """The longest input of a checkpoint in tokens: what its tokenizer and its positions both allow."""
+    positions = getattr(model.config, "max_position_embeddings", None) or 512
+    # RoBERTa-like models keep two positions for padding.
+    reserved = 2 if getattr(model.config, "model_type", "") in ("roberta", "xlm-roberta", "camembert", "mpnet") else 0
+    return int(min(tokenizer.model_max_length, positions - reserved))
+
+
+class quiet_transformers:  # noqa: N801 - reads as a statement
+    """Hold back transformers' own progress bars and warnings inside a ``with`` block."""
+
+    def __enter__(self) -> None:
+        from transformers.utils import logging
+
+        self._level = logging.get_verbosity()
+        self._bars = logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+
+    def __exit__(self, *_: object) -> Literal[False]:
+        from transformers.utils import logging
+
+        logging.set_verbosity(self._level)
+        if self._bars:
+            logging.enable_progress_bar()
+        return False

@@ -1,0 +1,108 @@
+"""The model folder's side-cars: what was trained, on what, and how to read the labels."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..data.codebook import Codebook, describe_validation
+from ..data.errors import UserError
+from .layout import FORMAT_VERSION, ModelLayout, RunLayout
+
+
+class ModelFacts(BaseModel):
+    """Contents of ``framing.json``.
+
+    Attributes:
+        format_version: of the model folder; see ``FORMAT_VERSION``.
+        max_length: longest input in tokens, special tokens counted; longer texts are cut and marked.
+        backbone: hub name or folder name of the pretrained model.
+        corpus_fingerprint: ``Corpus.fingerprint`` of all that the run was given.
+        corpus_counts: sentences per part of the split.
+        recipe: the resolved recipe.
+        training: epochs, best epoch, seconds, seed, library versions.
+        metrics: headline metrics on the test part (empty where there was none).
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    format_version: int = FORMAT_VERSION
+    max_length: int
+    backbone: str = ""
+    corpus_fingerprint: str = ""
+    corpus_counts: dict[str, int] = {}
+    recipe: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+    metrics: dict[str, float] = {}
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def find_model(name: str | Path) -> tuple[str, bool]:
+    """What ``--model`` means: a run, a model folder, or a hub name.
+
+    Returns:
+        The source for ``from_pretrained`` and whether it is a local folder.
+
+    Raises:
+        UserError: a path that does not exist or holds no model.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        for folder in (RunLayout(path).model, path):
+            if ModelLayout(folder).config.exists():
+                return str(folder), True
+        unfinished = " It holds checkpoints of unfinished training." if (path / "checkpoints").exists() else ""
+        raise UserError(
+            f"--model {name}: not a model: neither {path}/config.json nor {path}/model/config.json is there.{unfinished} "
+            f"Give the folder that 'conflict-framing train --output' wrote."
+        )
+    if path.is_file():
+        raise UserError(f"--model {name}: expected a folder (a run or a model folder), came a file.")
+    text = str(name)
+    if text.startswith((".", "/", "~")) or text.count("/") != 1:
+        unfinished_run = path.with_name(path.name + ".partial")
+        hint = (
+            f" There is an unfinished run in {unfinished_run}; finish it with 'conflict-framing train --resume --output {name}'."
+            if unfinished_run.is_dir()
+            else " Train one with 'conflict-framing train --output RUN', or give a hub name (organisation/model)."
+        )
+        raise UserError(f"--model {name}: no such folder.{hint}")
+    # runs/default is a run that was never trained far more often than a model of somebody called "runs".
+    if path.parent.is_dir():
+        raise UserError(
+            f"--model {name}: no such folder in {path.parent}/. Train one with 'conflict-framing train --output {name}'."
+        )
+    return text, False
+
+
+def read_facts(folder: Path) -> ModelFacts | None:
+    """The facts of a model folder, or None for a checkpoint that is not of this package.
+
+    Raises:
+        UserError: damaged facts, or a format of a later version.
+    """
+    path = ModelLayout(folder).facts
+    if not path.exists():
+        return None
+    try:
+        facts = ModelFacts.model_validate_json(path.read_text("utf-8"))
+    except ValidationError as error:
+        raise UserError(f"{path}: damaged model folder:\n{describe_validation(error)}") from None
+    if facts.format_version > FORMAT_VERSION:
+        raise UserError(
+            f"{folder}: the model folder has format {facts.format_version}, this version of conflict-framing reads "
+            f"up to {FORMAT_VERSION}. Update with: pip install --upgrade conflict-framing"
+        )
+    return facts
+
+
+def read_codebook(folder: Path, label_names: list[str]) -> Codebook:
+    """The codebook of a model folder, else a bare one of the model's labels."""
+    path = ModelLayout(folder).codebook
+    if path.exists():
+        return Codebook.load(path)
+    bundled = Codebook.bundled()
+    return bundled if bundled.label_names == label_names else Codebook.from_labels(label_names)

@@ -1,0 +1,72 @@
+"""Where the files of a run and of a model folder stand, stated once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+FORMAT_VERSION = 1
+"""Of the model folder. A folder with a higher number was written by a later version of this package."""
+
+
+@dataclass(frozen=True)
+class ModelLayout:
+    """A Hugging Face checkpoint folder with our side-cars."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "config.json"
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "model.safetensors"
+
+    @property
+    def facts(self) -> Path:
+        return self.folder / "framing.json"
+
+    @property
+    def codebook(self) -> Path:
+        return self.folder / "codebook.yaml"
+
+    @property
+    def card(self) -> Path:
+        return self.folder / "README.md"
+
+
+@dataclass(frozen=True)
+class RunLayout:
+    """What ``train`` writes: every file can be opened by a person."""
+
+    folder: Path
+
+    @property
+    def recipe(self) -> Path:
+        return self.folder / "recipe.yaml"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state.json"
+
+    @property
+    def splits(self) -> Path:
+        return self.folder / "splits"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log.jsonl"
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.folder / "evaluation"
+
+    def split(self, part: str) -> Path:
+        return self.splits / f"{part}.jsonl"

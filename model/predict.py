@@ -1,0 +1,285 @@
+"""Label every row of files and write a predictions file."""
+
+import errno
+import itertools
+import json
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..data.errors import UserError
+from ..data.sentences import split_sentences
+from ..data.tables import (
+    STDIN,
+    BadRow,
+    Format,
+    Row,
+    arrow_type,
+    display_name,
+    format_of,
+    missing_column,
+    open_writer,
+    parquet_schema,
+    read_table,
+    read_text,
+)
+from .classifier import WINDOW, CheckpointClassifier, Prediction
+
+_INT64 = 2**63
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """How to read the input and what to choose among.
+
+    Attributes:
+        text_column: the column that holds the sentences.
+        encoding: of text formats.
+        input_format: overrides what the names of the inputs say; standard input needs it, and is
+            taken as the text of an article without.
+        among: choose among these labels only (see ``CheckpointClassifier.predict``).
+    """
+
+    text_column: str = "text"
+    encoding: str = "utf-8"
+    input_format: Format | None = None
+    among: Sequence[str] | None = None
+
+
+@dataclass
+class PredictReport:
+    """What became of the rows: ``read`` is always ``written + rejected``."""
+
+    output: Path
+    rejected_file: Path
+    read: int = 0
+    written: int = 0
+    rejected: int = 0
+    truncated: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+
+
+def prediction_columns(prediction: Prediction) -> dict[str, Any]:
+    """The columns that a prediction adds to its row: ``label, score, p_<label>…, abstained, truncated``."""
+    return {
+        "label": prediction.label,
+        "score": round(prediction.score, 6),
+        **{f"p_{name}": round(value, 6) for name, value in prediction.probabilities.items()},
+        "abstained": prediction.abstained,
+        "truncated": prediction.truncated,
+    }
+
+
+def predict_files(
+    classifier: CheckpointClassifier,
+    inputs: Sequence[str | Path],
+    output: str | Path,
+    *,
+    options: PredictOptions | None = None,
+    overwrite: bool = False,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> PredictReport:
+    """Label the rows of files, in order, into one predictions file.
+
+    Text files are articles: they are split into sentences, a row each, with ``document``,
+    ``sentence`` (counts from 1), ``start`` and ``end`` (character offsets). Tables keep their
+    columns; one whose name a prediction needs becomes ``input_<name>``. Rows that cannot be labelled
+    go to ``<output>.rejected.jsonl`` with the reason.
+
+    Args:
+        classifier: what labels.
+        inputs: files; ``-`` is standard input.
+        output: its name says the format: .jsonl, .csv, .tsv (each also .gz) or .parquet.
+        options: how to read, what to choose among.
+        overwrite: replace an existing output.
+        on_progress: called with rows done and rows in all.
+
+    Raises:
+        UserError: an input as a whole cannot be read, the output exists, no disk space.
+    """
+    options = options or PredictOptions()
+    output = Path(output)
+    report = PredictReport(output, output.with_name(output.name + ".rejected.jsonl"))
+    kind = format_of(output)
+    for path in (output, report.rejected_file):
+        if path.exists() and not overwrite:
+            raise UserError(f"{path} exists. Name another --output, or replace it with --overwrite.")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    probe = classifier.predict("A probe.", among=options.among)  # wrong labels in `among` fail before any work
+    with tempfile.TemporaryDirectory() as spool:
+        sources = [_Source.of(path, options, Path(spool)) for path in inputs]
+        survey = _survey(sources, options)
+        renamed = _free_names(survey.columns, list(prediction_columns(probe)))
+        columns = {renamed[name]: type_ for name, type_ in survey.columns.items()}
+        columns |= {name: arrow_type({type(value)}) for name, value in prediction_columns(probe).items()}
+        partial = output.with_name(output.name + ".partial")
+        rejected_partial = report.rejected_file.with_name(report.rejected_file.name + ".partial")
+        writer = open_writer(partial, kind, columns)
+        rejects = open_writer(rejected_partial, "jsonl", {})
+        try:
+            for window in _in_windows(_usable(sources, options)):
+                bad = [row for row in window if isinstance(row, BadRow)]
+                good = [row for row in window if isinstance(row, Row)]
+                predictions = classifier.predict([row.values[options.text_column] for row in good], among=options.among)
+                writer.write(
+                    [
+                        {renamed[name]: value for name, value in row.values.items()} | prediction_columns(prediction)
+                        for row, prediction in zip(good, predictions, strict=True)
+                    ]
+                )
+                rejects.write([{"path": r.path, "line": r.line, "reason": r.reason, "raw": r.raw} for r in bad])
+                report.read += len(window)
+                report.written += len(good)
+                report.rejected += len(bad)
+                report.truncated += sum(prediction.truncated for prediction in predictions)
+                report.labels.update(prediction.label for prediction in predictions)
+                on_progress(report.read, survey.rows)
+            writer.close()
+            rejects.close()
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise UserError(
+                    f"No space left on the disk of {output}. The first {report.written} rows are in {partial}. "
+                    f"Free some space, or write elsewhere with --output."
+                ) from None
+            raise
+        except KeyboardInterrupt:
+            writer.close()
+            raise UserError(f"Stopped. The first {report.written} rows are in {partial}.") from None
+    partial.replace(output)
+    if report.rejected:
+        rejected_partial.replace(report.rejected_file)
+    else:
+        rejected_partial.unlink()
+        report.rejected_file.unlink(missing_ok=True)
+    return report
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One input that can be read twice: standard input is spooled to a file first."""
+
+    path: str
+    name: str
+    format: Format
+
+    @classmethod
+    def of(cls, path: str | Path, options: PredictOptions, spool: Path) -> "_Source":
+        name = str(path)
+        kind = options.input_format or ("text" if name == STDIN else format_of(name))
+        if name != STDIN:
+            return cls(name, name, kind)
+        copy = spool / f"stdin{'.parquet' if kind == 'parquet' else ''}"
+        with copy.open("wb") as stream:
+            shutil.copyfileobj(sys.stdin.buffer, stream)
+        if not copy.stat().st_size:
+            raise UserError("standard input is empty.")
+        return cls(str(copy), display_name(STDIN), kind)
+
+    def rows(self, options: PredictOptions) -> Iterator[Row | BadRow]:
+        try:
+            if self.format == "text":
+                yield from _article_rows(self, options)
+            else:
+                yield from read_table(self.path, encoding=options.encoding, format=self.format)
+        except UserError as error:
+            raise UserError(str(error).replace(self.path, self.name)) from None
+
+
+def _article_rows(source: _Source, options: PredictOptions) -> Iterator[Row]:
+    spans = split_sentences(read_text(source.path, options.encoding))
+    for number, span in enumerate(spans, start=1):
+        values = {
+            "document": source.name,
+            "sentence": number,
+            "start": span.start,
+            "end": span.end,
+            options.text_column: span.text,
+        }
+        yield Row(values, source.name, number)
+
+
+@dataclass
+class _Survey:
+    rows: int = 0
+    columns: dict[str, Any] = field(default_factory=dict)
+
+
+def _survey(sources: Sequence[_Source], options: PredictOptions) -> _Survey:
+    """Read all inputs once: how many rows, which columns of which types, and whether anything is unreadable.
+
+    A later row of JSONL may bring a new column, so a table's header is known only at its end; and a
+    wrong encoding in the last file is told before the first hour of work.
+    """
+    survey = _Survey()
+    seen: dict[str, set[type]] = {}
+    given: dict[str, set[Any]] = {}
+    for source in sources:
+        before = survey.rows
+        found: list[str] = []
+        if source.format == "parquet":
+            schema = parquet_schema(source.path)
+            found = list(schema)
+            for name, type_ in schema.items():
+                given.setdefault(name, set()).add(type_)
+                seen.setdefault(name, set())
+        for row in source.rows(options):
+            survey.rows += 1
+            if isinstance(row, Row) and source.format != "parquet":
+                for name, value in row.values.items():
+                    if name not in found:
+                        found.append(name)
+                    seen.setdefault(name, set()).add(_kind(value))
+        if survey.rows == before:
+            raise UserError(f"{source.name}: no rows in it.")
+        if found and options.text_column not in found:
+            raise missing_column(options.text_column, found, source.name, "--text-column")
+    for name, kinds in seen.items():
+        types = given.get(name, set())
+        survey.columns[name] = next(iter(types)) if len(types) == 1 and not kinds else arrow_type(kinds)
+    if not survey.columns:
+        survey.columns = {options.text_column: arrow_type({str})}
+    return survey
+
+
+def _kind(value: Any) -> type:
+    # An integer that does not fit 64 bits can only be kept as text.
+    return str if type(value) is int and not -_INT64 <= value < _INT64 else type(value)
+
+
+def _free_names(columns: dict[str, Any], taken: Sequence[str]) -> dict[str, str]:
+    """The input's columns under names that neither the predictions nor other columns have."""
+    used = set(taken) | {name for name in columns if name not in taken}
+    renamed = {}
+    for name in columns:
+        new = name
+        while new in taken or (new != name and new in used):
+            new = f"input_{new}"
+        used.add(new)
+        renamed[name] = new
+    return renamed
+
+
+def _usable(sources: Sequence[_Source], options: PredictOptions) -> Iterator[Row | BadRow]:
+    for source in sources:
+        for row in source.rows(options):
+            yield row if isinstance(row, BadRow) else _with_text(row, options.text_column)
+
+
+def _with_text(row: Row, column: str) -> Row | BadRow:
+    text = row.values.get(column)
+    if isinstance(text, str) and text.strip():
+        return row
+    came = "nothing" if text is None else "empty text" if isinstance(text, str) else f"{type(text).__name__} {text!r}"
+    raw = json.dumps(row.values, ensure_ascii=False, default=str)
+    return BadRow(row.path, row.line, f"expected text in column '{column}', came {came}", raw)
+
+
+def _in_windows(rows: Iterator[Row | BadRow]) -> Iterator[list[Row | BadRow]]:
+    while window := list(itertools.islice(rows, WINDOW)):
+        yield window

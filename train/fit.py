@@ -1,0 +1,428 @@
+"""Fine-tune a backbone on a corpus and write a run."""
+
+import json
+import os
+import platform
+import random
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from ..data.corpus import Corpus
+from ..data.errors import MissingExtraError, UserError
+from ..data.split import Split, split_corpus, split_units
+from ..model.backbone import Backbone, hub_failure, resolve_backbone
+from ..model.classifier import CheckpointClassifier, pick_device, quiet_transformers, window_of
+from ..model.folder import ModelFacts
+from ..model.layout import ModelLayout, RunLayout
+from .card import write_card
+from .evaluation import Evaluation, evaluate_run
+from .recipe import Recipe
+from .report import write_evaluation
+
+try:
+    import torch
+    from accelerate import PartialState
+    from datasets import Dataset
+    from transformers import (
+        AutoModelForSequenceClassification,
+        AutoTokenizer,
+        DataCollatorWithPadding,
+        EarlyStoppingCallback,
+        Trainer,
+        TrainingArguments,
+        set_seed,
+    )
+    from transformers.trainer_pt_utils import DistributedLengthGroupedSampler
+    from transformers.trainer_utils import get_last_checkpoint
+
+    from .metrics import MacroF1
+    from .progress import InterruptCallback, ProgressCallback
+except ImportError as error:
+    raise MissingExtraError(error.name or "torch", "train", "Training") from None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder, its classifier and what was measured."""
+
+    layout: RunLayout
+    classifier: CheckpointClassifier
+    evaluation: Evaluation | None
+
+
+class Interrupted(Exception):  # noqa: N818 - no error: the user asked for it
+    """Training was stopped by Ctrl-C after a checkpoint was written."""
+
+
+def train_run(
+    corpus: Corpus,
+    recipe: Recipe,
+    output: str | Path,
+    *,
+    device: str = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+    say: Callable[[str], None] = print,
+) -> Run:
+    """Split, fine-tune, evaluate and write one run.
+
+    The run grows in ``<output>.partial`` and is renamed at the end, so ``output`` is either whole or
+    not there.
+
+    Args:
+        corpus: annotated sentences.
+        recipe: all settings.
+        output: the run's folder.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        resume: go on with an unfinished run of the same corpus and recipe.
+        overwrite: replace a finished run, or start an unfinished one anew.
+        say: takes one line at a time for the user to read.
+
+    Raises:
+        UserError: the output exists, nothing to resume, the corpus cannot be split, no such backbone
+            or device, or no disk space.
+        Interrupted: Ctrl-C; a checkpoint was written.
+    """
+    output = Path(output)
+    _set_visible_device(device)
+    state = PartialState(cpu=device == "cpu")
+    folder = RunLayout(output.with_name(output.name + ".partial"))
+    if state.is_main_process:
+        _open_run(folder, output, corpus, recipe, resume, overwrite)
+    state.wait_for_everyone()
+
+    set_seed(recipe.seed)
+    split = split_corpus(
+        _limit(corpus, recipe), validation=recipe.split.validation, test=recipe.split.test, seed=recipe.seed
+    )
+    for part in (split.train, split.validation):
+        if not len(part):
+            raise UserError("Too few sentences to split into train and validation.")
+    backbone = resolve_backbone(recipe.backbone)
+    say(_describe(recipe, backbone, split))
+    model, tokenizer = _load(backbone, corpus, recipe)
+    max_length = min(recipe.max_length, window_of(model, tokenizer))
+
+    if state.is_main_process:
+        folder.splits.mkdir(exist_ok=True)
+        for name, part in split.parts().items():
+            if len(part):
+                part.write(folder.split(name))
+    started = time.monotonic()
+    trainer = _trainer(model, tokenizer, split, recipe, folder, device, max_length, say)
+    checkpoint = get_last_checkpoint(str(folder.checkpoints)) if resume and folder.checkpoints.is_dir() else None
+    if checkpoint:
+        say(f"Going on from {checkpoint}")
+    with quiet_transformers():
+        trainer.train(resume_from_checkpoint=checkpoint)
+    if any(
+        isinstance(callback, InterruptCallback) and callback.interrupted
+        for callback in trainer.callback_handler.callbacks
+    ):
+        raise Interrupted(str(folder.checkpoints))
+    if not state.is_main_process:
+        state.wait_for_everyone()
+        return Run(RunLayout(output), CheckpointClassifier.from_pretrained(output), None)
+
+    facts = ModelFacts(
+        max_length=max_length,
+        backbone=backbone.name,
+        corpus_fingerprint=corpus.fingerprint,
+        corpus_counts={name: len(part) for name, part in split.parts().items()},
+        recipe=recipe.model_dump(mode="json"),
+        training=_training_facts(trainer, time.monotonic() - started),
+    )
+    classifier = CheckpointClassifier(cast(Any, trainer.model), tokenizer, codebook=corpus.codebook, facts=facts)
+    classifier.save_pretrained(folder.model)
+    evaluation = _evaluate(folder, split, classifier, device, say)
+    if evaluation:
+        facts.metrics = evaluation.headline()
+        facts.write(ModelLayout(folder.model).facts)
+    write_card(classifier, evaluation, split, ModelLayout(folder.model).card)
+    shutil.rmtree(folder.checkpoints)
+    folder.state.unlink()
+    if output.exists():
+        shutil.rmtree(output)
+    folder.folder.rename(output)
+    state.wait_for_everyone()
+    return Run(RunLayout(output), classifier, evaluation)
+
+
+def _set_visible_device(device: str) -> None:
+    # The Trainer spreads over all GPUs that it sees; one of them is chosen by hiding the others.
+    if device.startswith("cuda:") and "CUDA_VISIBLE_DEVICES" not in os.environ:
+        os.environ["CUDA_VISIBLE_DEVICES"] = device.removeprefix("cuda:")
+        device = "cuda"
+    pick_device(device if not device.startswith("cuda:") else "cuda")
+
+
+def _open_run(folder: RunLayout, output: Path, corpus: Corpus, recipe: Recipe, resume: bool, overwrite: bool) -> None:
+    state = {"corpus": corpus.fingerprint, "recipe": recipe.model_dump(mode="json")}
+    if output.exists() and not overwrite:
+        raise UserError(f"{output} exists. Name another --output, or replace it with --overwrite.")
+    if resume:
+        if not folder.state.exists():
+            raise UserError(f"--resume: no unfinished run at {folder.folder}.")
+        before = json.loads(folder.state.read_text("utf-8"))
+        if before["corpus"] != state["corpus"]:
+            raise UserError("--resume: the corpus has changed since the run began. Start anew with --overwrite.")
+        if before["recipe"] != state["recipe"]:
+            changed = [key for key in state["recipe"] if before["recipe"].get(key) != state["recipe"][key]]
+            raise UserError(
+                f"--resume: the recipe has changed since the run began ({', '.join(changed)}). "
+                f"Give the same recipe and settings, or start anew with --overwrite."
+            )
+        return
+    if folder.folder.exists():
+        if not overwrite:
+            raise UserError(
+                f"An unfinished run is at {folder.folder}. Go on with it with --resume, or start anew with --overwrite."
+            )
+        shutil.rmtree(folder.folder)
+    folder.folder.mkdir(parents=True)
+    folder.recipe.write_text(recipe.to_yaml(), "utf-8")
+    folder.state.write_text(json.dumps(state, indent=2) + "\n", "utf-8")
+
+
+def _limit(corpus: Corpus, recipe: Recipe) -> Corpus:
+    """At most ``max_corpus`` sentences: whole units, drawn by the seed."""
+    if recipe.max_corpus is None or len(corpus) <= recipe.max_corpus:
+        return corpus
+    units = split_units(corpus)
+    order = sorted(set(units))
+    random.Random(recipe.seed).shuffle(order)  # noqa: S311 - no secret
+    sizes = Counter(units)
+    kept: set[int] = set()
+    total = 0
+    for unit in order:
+        if total + sizes[unit] <= recipe.max_corpus:
+            kept.add(unit)
+            total += sizes[unit]
+    return corpus.select([place for place, unit in enumerate(units) if unit in kept])
+
+
+def _describe(recipe: Recipe, backbone: Backbone, split: Split) -> str:
+    sizes = ", ".join(f"{len(part):,} {name}" for name, part in split.parts().items())
+    labels = ", ".join(f"{name} {count:,}" for name, count in split.train.counts().items())
+    return f"Recipe {recipe.name}, backbone {backbone.name}\nSentences: {sizes}\nTraining labels: {labels}"
+
+
+def _load(backbone: Backbone, corpus: Corpus, recipe: Recipe) -> tuple[Any, Any]:
+    names = corpus.label_names
+    with quiet_transformers():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(
+                backbone.source, trust_remote_code=False, local_files_only=backbone.local
+            )
+            model = AutoModelForSequenceClassification.from_pretrained(
+                backbone.source,
+                num_labels=len(names),
+                id2label=dict(enumerate(names)),
+                label2id={name: place for place, name in enumerate(names)},
+                ignore_mismatched_sizes=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=backbone.local,
+                dtype=torch.float32,
+            )
+        except (OSError, ValueError) as error:
+            raise hub_failure(backbone.name, error) from None
+    _freeze(model, recipe)
+    return model, tokenizer
+
+
+def _freeze(model: Any, recipe: Recipe) -> None:
+    base = model.base_model
+    if recipe.training.freeze_embeddings:
+        for parameter in base.embeddings.parameters():
+            parameter.requires_grad = False
+    if recipe.training.freeze_layers:
+        encoder = getattr(base, "encoder", None) or getattr(base, "transformer", None)
+        layers = getattr(encoder, "layer", None) or getattr(encoder, "layers", None)
+        if layers is None or recipe.training.freeze_layers > len(layers):
+            count = "unknown layers" if layers is None else f"{len(layers)} layers"
+            raise UserError(
+                f"training.freeze_layers={recipe.training.freeze_layers}: the backbone {recipe.backbone} has {count}."
+            )
+        for layer in layers[: recipe.training.freeze_layers]:
+            for parameter in layer.parameters():
+                parameter.requires_grad = False
+
+
+class _FramingTrainer(Trainer):
+    """The Trainer with a sampler that gives the same order for the same seed and epoch.
+
+    The stock length-grouped sampler draws its order from the global random state, so a run resumed
+    in mid-epoch would see some sentences twice and others never.
+    """
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        dataset = train_dataset if train_dataset is not None else self.train_dataset
+        if self.args.train_sampling_strategy != "group_by_length" or dataset is None:
+            return super()._get_train_sampler(train_dataset)
+        return DistributedLengthGroupedSampler(
+            self.args.train_batch_size * self.args.gradient_accumulation_steps,
+            num_replicas=1,  # accelerate deals the batches out to the processes
+            rank=0,
+            seed=self.args.seed,
+            lengths=dataset["length"],
+        )
+
+
+def _trainer(
+    model: Any,
+    tokenizer: Any,
+    split: Split,
+    recipe: Recipe,
+    folder: RunLayout,
+    device: str,
+    max_length: int,
+    say: Callable[[str], None],
+) -> Trainer:
+    settings = recipe.training
+    epochs = float(settings.epochs)
+    if settings.max_sentences is not None:
+        epochs = min(epochs, settings.max_sentences / len(split.train))
+    bf16 = settings.precision == "bf16" or (
+        settings.precision == "auto"
+        and torch.cuda.is_available()
+        and device != "cpu"
+        and torch.cuda.is_bf16_supported()
+    )
+    arguments = TrainingArguments(
+        output_dir=str(folder.checkpoints),
+        num_train_epochs=epochs,
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=32,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        warmup_steps=settings.warmup,
+        label_smoothing_factor=settings.label_smoothing,
+        train_sampling_strategy="group_by_length" if settings.group_by_length else "random",
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        logging_strategy="epoch",
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model="macro_f1",
+        greater_is_better=True,
+        restore_callback_states_from_checkpoint=True,
+        seed=recipe.seed,
+        data_seed=recipe.seed,
+        bf16=bf16,
+        use_cpu=device == "cpu",
+        dataloader_pin_memory=False,
+        remove_unused_columns=False,  # the sampler reads the lengths, the collator drops them
+        disable_tqdm=True,
+        report_to="none",
+    )
+    trainer = _FramingTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=_dataset(split.train, tokenizer, max_length),
+        eval_dataset=_dataset(split.validation, tokenizer, max_length),
+        data_collator=_Collator(tokenizer),
+        processing_class=tokenizer,
+        compute_metrics=_validation_metrics(len(split.train.label_names)),
+        compute_loss_func=_weighted_loss(split.train, recipe),
+        callbacks=[
+            EarlyStoppingCallback(early_stopping_patience=settings.patience),
+            InterruptCallback(say),
+            ProgressCallback(folder.log, say),
+        ],
+    )
+    # Our own progress bar stands in for the printed dictionaries.
+    from transformers.trainer_callback import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+class _Collator(DataCollatorWithPadding):
+    """Pads to the longest sentence of the batch; the length column is for the sampler only."""
+
+    def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
+        return super().__call__([{k: v for k, v in row.items() if k != "length"} for row in features])
+
+
+def _dataset(corpus: Corpus, tokenizer: Any, max_length: int) -> Any:
+    columns = dict(tokenizer(corpus.texts, truncation=True, max_length=max_length))
+    columns["length"] = [len(ids) for ids in columns["input_ids"]]
+    return Dataset.from_dict({**columns, "labels": corpus.label_ids})
+
+
+def _validation_metrics(n_labels: int) -> Callable[[Any], dict[str, float]]:
+    metric = MacroF1(n_labels)
+
+    def compute(output: Any) -> dict[str, float]:
+        logits = output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
+        return dict(metric.compute(predictions=np.argmax(logits, axis=-1), references=output.label_ids))
+
+    return compute
+
+
+def _weighted_loss(train: Corpus, recipe: Recipe) -> Callable[..., Any] | None:
+    """Cross entropy with class weights, or None where the Trainer's own loss does."""
+    weights = label_weights(list(train.counts().values()), recipe.training.class_weights)
+    if weights is None:
+        return None
+    values = torch.tensor(weights)
+
+    def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+        return torch.nn.functional.cross_entropy(
+            outputs.logits.float(),
+            labels,
+            weight=values.to(outputs.logits.device),
+            label_smoothing=recipe.training.label_smoothing,
+        )
+
+    return loss
+
+
+def label_weights(counts: Sequence[int], kind: str) -> list[float] | None:
+    """Weights of the labels in the loss, scaled so that the mean over sentences is 1.
+
+    ``balanced`` is inverse to the label's share, ``sqrt`` inverse to its square root, ``none`` is None.
+    """
+    if kind == "none":
+        return None
+    power = {"balanced": 1.0, "sqrt": 0.5}[kind]
+    raw = np.array([1.0 / max(count, 1) ** power for count in counts])
+    mean = float((raw * np.array(counts)).sum() / sum(counts))
+    return [float(value / mean) for value in raw]
+
+
+def _training_facts(trainer: Trainer, seconds: float) -> dict[str, Any]:
+    import transformers
+
+    history = [entry for entry in trainer.state.log_history if "eval_macro_f1" in entry]
+    best = max(history, key=lambda entry: entry["eval_macro_f1"])
+    return {
+        "epochs_run": round(float(history[-1]["epoch"]), 3),
+        "best_epoch": round(float(best["epoch"]), 3),
+        "validation_macro_f1": float(best["eval_macro_f1"]),
+        "seconds": round(seconds, 1),
+        "device": str(trainer.args.device),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def _evaluate(
+    folder: RunLayout, split: Split, classifier: CheckpointClassifier, device: str, say: Callable[[str], None]
+) -> Evaluation | None:
+    if not len(split.test):
+        say("No test sentences, so no evaluation. Measure with: conflict-framing evaluate DATA --model RUN")
+        return None
+    say(f"Evaluating on {len(split.test):,} test sentences …")
+    evaluation = evaluate_run(folder, split.test, classifier, name="test split", device=device)
+    write_evaluation(evaluation, folder.evaluation)
+    return evaluation

@@ -1,0 +1,99 @@
+"""What the user sees while training, and what happens on Ctrl-C."""
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from transformers import TrainerCallback
+
+
+class ProgressCallback(TrainerCallback):
+    """A bar with loss, validation macro-F1 and time left; one line per epoch where there is no terminal.
+
+    Every epoch's figures are also appended to the run's ``log.jsonl``.
+    """
+
+    def __init__(self, log: Path, say: Callable[[str], None]) -> None:
+        self._log = log
+        self._say = say
+        self._loss = float("nan")
+        self._macro_f1 = float("nan")
+        self._started = time.monotonic()
+        self._progress: Progress | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if not state.is_world_process_zero:
+            return
+        self._progress = Progress(
+            TextColumn("Training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps  {task.fields[facts]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._progress.disable = not self._progress.console.is_terminal
+        self._task = self._progress.add_task("train", total=state.max_steps, completed=state.global_step, facts="")
+        self._progress.start()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self._progress:
+            self._progress.update(self._task, completed=state.global_step, facts=self._facts())
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        if not state.is_world_process_zero or not logs:
+            return
+        self._loss = logs.get("loss", self._loss)
+        self._macro_f1 = logs.get("eval_macro_f1", self._macro_f1)
+        with self._log.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+        if "eval_macro_f1" in logs:
+            elapsed = time.monotonic() - self._started
+            self._say(f"epoch {state.epoch:.2f} of {args.num_train_epochs:.2f}  {self._facts()}  ({elapsed:.0f} s)")
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self._progress:
+            self._progress.stop()
+
+    def _facts(self) -> str:
+        loss = "" if self._loss != self._loss else f"loss {self._loss:.3f}  "
+        macro_f1 = "" if self._macro_f1 != self._macro_f1 else f"validation macro-F1 {self._macro_f1:.3f}"
+        return loss + macro_f1
+
+
+class InterruptCallback(TrainerCallback):
+    """Turns the first Ctrl-C into: finish this step, write a checkpoint, stop. The second stops at once."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self.interrupted = False
+        self._previous: Any = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        try:
+            self._previous = signal.signal(signal.SIGINT, self._on_signal)
+        except ValueError:  # not the main thread (a notebook's worker, a server): Ctrl-C does not come here
+            self._previous = None
+
+    def _on_signal(self, number: int, frame: Any) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
+        self._say("Stopping after this step; the checkpoint is being written (Ctrl-C again stops at once) …")
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+        if self.interrupted:
+            control.should_save = True
+            control.should_training_stop = True
+        return control
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)

@@ -1,0 +1,139 @@
+"""Recipes: every setting of a training run in one validated object.
+
+The defaults live in ``configs/default.yaml`` and nowhere else: any other recipe, bundled or the
+user's, is a set of changes to it.
+"""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ..data.codebook import describe_validation
+from ..data.errors import UserError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SplitSettings(_Section):
+    """Shares of sentences held out, where the corpus has no ``split`` column."""
+
+    validation: float = Field(gt=0, lt=1)
+    test: float = Field(ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _leave_something(self) -> "SplitSettings":
+        if self.validation + self.test >= 1:
+            raise ValueError("validation and test together must leave something to train on")
+        return self
+
+
+class TrainingSettings(_Section):
+    """How the backbone is fine-tuned."""
+
+    epochs: int = Field(ge=1)
+    max_sentences: int | None = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    warmup: float = Field(ge=0, lt=1)
+    label_smoothing: float = Field(ge=0, lt=1)
+    class_weights: Literal["none", "balanced", "sqrt"]
+    freeze_embeddings: bool
+    freeze_layers: int = Field(ge=0)
+    patience: int = Field(ge=1)
+    group_by_length: bool
+    precision: Literal["auto", "fp32", "bf16"]
+
+
+class Recipe(_Section):
+    """All settings of a run; ``configs/default.yaml`` explains each."""
+
+    name: str = Field(min_length=1)
+    backbone: str = Field(min_length=1)
+    seed: int = Field(ge=0, lt=2**32)
+    max_length: int = Field(ge=8)
+    max_corpus: int | None = Field(ge=1)
+    baselines: bool
+    split: SplitSettings
+    training: TrainingSettings
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with the package."""
+    return sorted(
+        Path(str(item)).stem for item in files("conflict_framing.configs").iterdir() if item.name.endswith(".yaml")
+    )
+
+
+def load_recipe(name: str = "default", settings: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and apply ``--set a.b=value`` overrides.
+
+    Args:
+        name: of a bundled recipe, or a path of a YAML file.
+        settings: ``key=value`` texts; keys are dotted paths, values are YAML.
+
+    Raises:
+        UserError: no such recipe, or settings that are wrong (all of them are told at once).
+    """
+    values = _merge(_read("default"), _read(name))
+    for setting in settings:
+        _override(values, setting)
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise UserError(
+            f"recipe {name}:\n{describe_validation(error)}\nAll settings: conflict-framing recipe default"
+        ) from None
+
+
+def _read(name: str) -> dict[str, Any]:
+    if name in recipe_names():
+        text = files("conflict_framing.configs").joinpath(f"{name}.yaml").read_text("utf-8")
+    elif Path(name).is_file():
+        text = Path(name).read_text("utf-8")
+    else:
+        raise UserError(f"--recipe {name}: neither a bundled recipe ({', '.join(recipe_names())}) nor a file.")
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"recipe {name}: not YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"recipe {name}: expected settings as 'key: value' lines.")
+    return values
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _override(values: dict[str, Any], setting: str) -> None:
+    path, mark, text = setting.partition("=")
+    if not mark or not path:
+        raise UserError(f"--set {setting}: expected key=value, e.g. --set training.epochs=3")
+    *sections, key = path.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise UserError(f"--set {setting}: '{section}' is a setting, not a section.")
+    try:
+        values[key] = yaml.safe_load(text)
+        # YAML 1.1 reads 5e-5 as text because it has no dot; people write learning rates like that.
+        if isinstance(values[key], str):
+            values[key] = float(text)
+    except yaml.YAMLError:
+        raise UserError(f"--set {setting}: the value is not YAML.") from None
+    except ValueError:
+        pass
