@@ -411,7 +411,8 @@ def _predict(options: Any) -> int:
     out.print(f"{report.written:,} rows to {report.output}: {counts}", soft_wrap=True, markup=False)
     if report.truncated:
         say(
-            f"{report.truncated:,} rows were longer than {classifier.facts.max_length} tokens and cut (column truncated)."
+            f"{report.truncated:,} rows were longer than {classifier.facts.max_length} tokens "
+            f"and were cut (column truncated)."
         )
     if report.rejected:
         say(f"{report.rejected:,} of {report.read:,} rows rejected; each with its reason in {report.rejected_file}")
@@ -524,7 +525,12 @@ def _add_recipe(commands: Any) -> None:
         "recipe",
         _recipe,
         "check a recipe and print it with every setting",
-        "Without NAME: the recipes that come with the package.\n\nexample:\n  conflict-framing recipe my.yaml --set training.epochs=4\n",
+        """\
+Without NAME: the recipes that come with the package.
+
+example:
+  conflict-framing recipe my.yaml --set training.epochs=4
+""",
     )
     parser.add_argument("name", nargs="?", metavar="NAME|FILE")
     parser.add_argument(

@@ -224,7 +224,8 @@ def _guess_codebook(sentences: Sequence[Sentence]) -> Codebook:
     if variants:
         raise CorpusError(
             [
-                f"{s.place}: label {s.label!r} differs from {first_of[normalise_label(s.label)]!r} only in case or spaces"
+                f"{s.place}: label {s.label!r} differs from {first_of[normalise_label(s.label)]!r} "
+                f"only in case or spaces"
                 for s in sentences
                 if s.label in variants
             ]

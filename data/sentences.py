@@ -5,6 +5,7 @@ line ends of a text are mere wrapping and which end a headline or paragraph, and
 after which news prose goes on ("5 p.m. Monday").
 """
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ def _paragraphs(article: str) -> Iterator[tuple[int, int]]:
         ]
         width = max(end - start for start, end in lines)
         start = lines[0][0]
-        for (line_start, line_end), (next_start, next_end) in zip(lines, lines[1:], strict=False):
+        for (line_start, line_end), (next_start, next_end) in itertools.pairwise(lines):
             if not _is_wrap(article[line_start:line_end], article[next_start:next_end], width):
                 yield start, line_end
                 start = next_start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ class CheckpointClassifier:
         self.codebook = codebook
         self.facts = facts
         self.batch_size = BATCH_SIZE
-        model.eval()
+        model.train(False)
 
     # --- loading and saving ---------------------------------------------------------------------
 
@@ -143,7 +144,7 @@ class CheckpointClassifier:
         return self.codebook.label_names
 
     @overload
-    def predict(self, sentences: str, *, among: Sequence[str] | None = None) -> Prediction: ...
+    def predict(self, sentences: str, *, among: Sequence[str] | None = None) -> Prediction: ...  # type: ignore[overload-overlap]  # a str is an iterable of str too
 
     @overload
     def predict(self, sentences: Iterable[str], *, among: Sequence[str] | None = None) -> list[Prediction]: ...
@@ -287,17 +288,14 @@ class quiet_transformers:  # noqa: N801 - reads as a statement
     """Hold back transformers' own progress bars and warnings inside a ``with`` block."""
 
     def __enter__(self) -> None:
-        from transformers.utils import logging
-
-        self._level = logging.get_verbosity()
-        self._bars = logging.is_progress_bar_enabled()
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
+        self._logging: Any = importlib.import_module("transformers.utils.logging")
+        self._level = self._logging.get_verbosity()
+        self._bars = self._logging.is_progress_bar_enabled()
+        self._logging.set_verbosity_error()
+        self._logging.disable_progress_bar()
 
     def __exit__(self, *_: object) -> Literal[False]:
-        from transformers.utils import logging
-
-        logging.set_verbosity(self._level)
+        self._logging.set_verbosity(self._level)
         if self._bars:
-            logging.enable_progress_bar()
+            self._logging.enable_progress_bar()
         return False

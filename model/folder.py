@@ -56,8 +56,8 @@ def find_model(name: str | Path) -> tuple[str, bool]:
                 return str(folder), True
         unfinished = " It holds checkpoints of unfinished training." if (path / "checkpoints").exists() else ""
         raise UserError(
-            f"--model {name}: not a model: neither {path}/config.json nor {path}/model/config.json is there.{unfinished} "
-            f"Give the folder that 'conflict-framing train --output' wrote."
+            f"--model {name}: not a model: neither {path}/config.json nor {path}/model/config.json is "
+            f"there.{unfinished} Give the folder that 'conflict-framing train --output' wrote."
         )
     if path.is_file():
         raise UserError(f"--model {name}: expected a folder (a run or a model folder), came a file.")
@@ -65,7 +65,8 @@ def find_model(name: str | Path) -> tuple[str, bool]:
     if text.startswith((".", "/", "~")) or text.count("/") != 1:
         unfinished_run = path.with_name(path.name + ".partial")
         hint = (
-            f" There is an unfinished run in {unfinished_run}; finish it with 'conflict-framing train --resume --output {name}'."
+            f" There is an unfinished run in {unfinished_run}; finish it with "
+            f"'conflict-framing train --resume --output {name}'."
             if unfinished_run.is_dir()
             else " Train one with 'conflict-framing train --output RUN', or give a hub name (organisation/model)."
         )
@@ -73,7 +74,8 @@ def find_model(name: str | Path) -> tuple[str, bool]:
     # runs/default is a run that was never trained far more often than a model of somebody called "runs".
     if path.parent.is_dir():
         raise UserError(
-            f"--model {name}: no such folder in {path.parent}/. Train one with 'conflict-framing train --output {name}'."
+            f"--model {name}: no such folder in {path.parent}/. "
+            f"Train one with 'conflict-framing train --output {name}'."
         )
     return text, False
 

@@ -13,16 +13,20 @@ from .report import render
 def write_card(classifier: CheckpointClassifier, evaluation: Evaluation | None, split: Split, path: Path) -> None:
     """Write the model card with everything that is known; hub metadata stand in its head."""
     facts = classifier.facts
-    results = [
-        EvalResult(
-            task_type="text-classification",
-            dataset_type="text",
-            dataset_name=f"held-out test split ({evaluation.n} sentences)",
-            metric_type=metric,
-            metric_value=round(value, 4),
-        )
-        for metric, value in (evaluation.headline().items() if evaluation else ())
-    ]
+    results = (
+        [
+            EvalResult(
+                task_type="text-classification",
+                dataset_type="text",
+                dataset_name=f"held-out test split ({evaluation.n} sentences)",
+                metric_type=metric,
+                metric_value=round(value, 4),
+            )
+            for metric, value in evaluation.headline().items()
+        ]
+        if evaluation
+        else []
+    )
     data = ModelCardData(
         model_name="conflict-framing" if results else None,
         eval_results=results or None,

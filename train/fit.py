@@ -40,7 +40,6 @@ try:
         set_seed,
     )
     from transformers.trainer_pt_utils import DistributedLengthGroupedSampler
-    from transformers.trainer_utils import get_last_checkpoint
 
     from .metrics import MacroF1
     from .progress import InterruptCallback, ProgressCallback
@@ -117,7 +116,7 @@ def train_run(
                 part.write(folder.split(name))
     started = time.monotonic()
     trainer = _trainer(model, tokenizer, split, recipe, folder, device, max_length, say)
-    checkpoint = get_last_checkpoint(str(folder.checkpoints)) if resume and folder.checkpoints.is_dir() else None
+    checkpoint = _last_checkpoint(folder) if resume else None
     if checkpoint:
         say(f"Going on from {checkpoint}")
     with quiet_transformers():
@@ -155,6 +154,12 @@ def train_run(
     return Run(RunLayout(output), classifier, evaluation)
 
 
+def _last_checkpoint(folder: RunLayout) -> str | None:
+    """The newest checkpoint that was written whole (the Trainer writes its state last)."""
+    whole = [path.parent for path in folder.checkpoints.glob("checkpoint-*/trainer_state.json")]
+    return str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
+
+
 def _set_visible_device(device: str) -> None:
     # The Trainer spreads over all GPUs that it sees; one of them is chosen by hiding the others.
     if device.startswith("cuda:") and "CUDA_VISIBLE_DEVICES" not in os.environ:
@@ -164,7 +169,7 @@ def _set_visible_device(device: str) -> None:
 
 
 def _open_run(folder: RunLayout, output: Path, corpus: Corpus, recipe: Recipe, resume: bool, overwrite: bool) -> None:
-    state = {"corpus": corpus.fingerprint, "recipe": recipe.model_dump(mode="json")}
+    state: dict[str, Any] = {"corpus": corpus.fingerprint, "recipe": recipe.model_dump(mode="json")}
     if output.exists() and not overwrite:
         raise UserError(f"{output} exists. Name another --output, or replace it with --overwrite.")
     if resume:
