@@ -65,6 +65,8 @@ def split_sentences(article: str) -> list[Span]:
 
 
 def _sentence_bounds(flat: str) -> Iterator[tuple[int, int]]:
+    # sentencex takes no "…" for an end; before a capital it is one, and "." is just as long.
+    flat = re.sub(r"""…(?=["'”’»)]*\s+["'“‘«(]*[A-ZÀ-Þ])""", ".", flat)
     bounds = [
         (int(item["start_index"]), int(item["end_index"])) for item in sentencex.get_sentence_boundaries("en", flat)
     ]

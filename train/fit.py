@@ -314,7 +314,7 @@ def _trainer(
         eval_strategy="epoch",
         save_strategy="epoch",
         logging_strategy="epoch",
-        save_total_limit=1,
+        save_total_limit=2,  # the best and the last; with 1 the Trainer drops the last one when it stops
         load_best_model_at_end=True,
         metric_for_best_model="macro_f1",
         greater_is_better=True,

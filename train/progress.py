@@ -94,6 +94,13 @@ class InterruptCallback(TrainerCallback):
             control.should_training_stop = True
         return control
 
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+        # The Trainer takes the broken-off epoch for a finished one; evaluating and saving again would
+        # move the random state past the checkpoint's, and the resumed run would differ.
+        if self.interrupted:
+            control.should_evaluate = control.should_save = control.should_log = False
+        return control
+
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)

@@ -1,0 +1,95 @@
+"""A tiny random model and a tiny corpus, so that unit tests train and predict in a second."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from conflict_framing.data import Corpus, load_corpus
+from conflict_framing.train import load_recipe, train_run
+from conflict_framing.train.fit import Run
+from conflict_framing.train.recipe import Recipe
+
+_WORDS = {
+    "calm": ["calm", "quiet", "stable", "peaceful", "restored", "safe"],
+    "attack": ["attack", "shelling", "clashes", "killed", "ambush", "raid"],
+    "move": ["convoy", "patrol", "deployed", "checkpoint", "trucks", "arrived"],
+}
+_FILLERS = ["the", "town", "river", "army", "said", "north", "on", "monday", "near", "ministry", "road", "and"]
+
+
+def write_jsonl(path: Path, rows: list[dict[str, object]]) -> Path:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random two-layer BERT with a word vocabulary, in the Hugging Face format."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("backbone")
+    words = sorted({word for group in _WORDS.values() for word in group} | set(_FILLERS))
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", ",", *words]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary), "utf-8")
+    tokenizer = BertTokenizerFast(vocab=str(folder / "vocab.txt"), model_max_length=48)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=48,
+        initializer_range=0.2,  # without training to start from, small weights learn too slowly
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+def tiny_rows(n: int = 240, seed: int = 0) -> list[dict[str, object]]:
+    """Sentences whose label is the list that one of their words comes from; three to a document."""
+    chance = random.Random(seed)
+    rows: list[dict[str, object]] = []
+    for number in range(n):
+        label = list(_WORDS)[number % 3]
+        words = chance.choices(_FILLERS, k=chance.randint(3, 12))
+        words.insert(chance.randrange(len(words)), chance.choice(_WORDS[label]))
+        words.insert(chance.randrange(len(words)), chance.choice(_WORDS[label]))
+        rows.append({"text": f"{' '.join(words)} .", "label": label, "document": f"d{number // 3}", "id": number})
+    return rows
+
+
+@pytest.fixture(scope="session")
+def corpus_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_jsonl(tmp_path_factory.mktemp("corpus") / "corpus.jsonl", tiny_rows())
+
+
+@pytest.fixture(scope="session")
+def corpus(corpus_file: Path) -> Corpus:
+    return load_corpus(corpus_file)
+
+
+@pytest.fixture(scope="session")
+def recipe(backbone: Path) -> Recipe:
+    """The tiny model's recipe: learns the tiny corpus in a second."""
+    return load_recipe(
+        "default",
+        [
+            f"backbone={backbone}",
+            "training.epochs=6",
+            "training.batch_size=8",
+            "training.learning_rate=4e-3",
+            "training.freeze_embeddings=false",
+            "training.max_sentences=null",
+        ],
+    )
+
+
+@pytest.fixture(scope="session")
+def run(corpus: Corpus, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run of the tiny model."""
+    return train_run(corpus, recipe, tmp_path_factory.mktemp("runs") / "tiny", device="cpu", say=lambda line: None)

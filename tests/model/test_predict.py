@@ -1,0 +1,157 @@
+import csv
+import gzip
+import io
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from conflict_framing.data import UserError
+from conflict_framing.data.tables import read_table
+from conflict_framing.model import CheckpointClassifier
+from conflict_framing.model import predict as predict_module
+from conflict_framing.model.predict import PredictOptions, predict_files
+from conflict_framing.train.fit import Run
+
+from ..conftest import tiny_rows, write_jsonl
+
+PREDICTED = ["label", "score", "p_attack", "p_calm", "p_move", "abstained", "truncated"]
+
+
+@pytest.fixture(scope="module")
+def classifier(run: Run) -> CheckpointClassifier:
+    return CheckpointClassifier.from_pretrained(run.layout.folder, device="cpu")
+
+
+def values(path: Path) -> list[dict[str, object]]:
+    return [row.values for row in read_table(path)]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".tsv", ".parquet", ".jsonl.gz", ".csv.gz"])
+def test_columns_kept_taken_names_renamed_order_kept(classifier: CheckpointClassifier, tmp_path: Path, suffix: str) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", tiny_rows(50))
+    report = predict_files(classifier, [source], tmp_path / f"out{suffix}")
+    rows = values(tmp_path / f"out{suffix}")
+    assert list(rows[0]) == ["text", "input_label", "document", "id", *PREDICTED]
+    assert [str(row["id"]) for row in rows] == [str(number) for number in range(50)]
+    assert [row["label"] for row in rows] == [p.label for p in classifier.predict([str(r["text"]) for r in rows])]
+    assert (report.read, report.written, report.rejected) == (50, 50, 0)
+    assert not list(tmp_path.glob("*.partial"))
+    assert not report.rejected_file.exists()
+
+
+def test_parquet_types_are_kept(classifier: CheckpointClassifier, tmp_path: Path) -> None:
+    table = pyarrow.table({"text": ["calm"], "n": pyarrow.array([7], pyarrow.int8()), "tags": [["a", "b"]]})
+    pyarrow.parquet.write_table(table, tmp_path / "in.parquet")
+    predict_files(classifier, [tmp_path / "in.parquet"], tmp_path / "out.parquet")
+    out = pyarrow.parquet.read_table(tmp_path / "out.parquet")
+    assert out.schema.field("n").type == pyarrow.int8()
+    assert out.schema.field("abstained").type == pyarrow.bool_()
+    assert out.column("tags").to_pylist() == [["a", "b"]]
+
+
+def test_columns_that_come_late_reach_the_header(classifier: CheckpointClassifier, tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", [{"text": "calm"}, {"text": "raid", "late": {"a": 1}}])
+    predict_files(classifier, [source], tmp_path / "out.csv")
+    rows = values(tmp_path / "out.csv")
+    assert [row["late"] for row in rows] == ["", '{"a": 1}']
+
+
+def test_renamed_columns_never_collide(classifier: CheckpointClassifier, tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", [{"text": "calm", "label": "x", "input_label": "y"}])
+    predict_files(classifier, [source], tmp_path / "out.jsonl")
+    (row,) = values(tmp_path / "out.jsonl")
+    assert row["input_label"] == "y"
+    assert row["input_input_label"] == "x"
+
+
+def test_bad_rows_are_set_aside_and_counted(classifier: CheckpointClassifier, tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"text": "calm"}\n{nope\n{"text": ""}\n{"text": 5}\n{"id": 1}\n{"text": "raid"}\n', "utf-8")
+    report = predict_files(classifier, [source], tmp_path / "out.jsonl")
+    assert (report.read, report.written, report.rejected) == (6, 2, 4)
+    rejected = values(tmp_path / "out.jsonl.rejected.jsonl")
+    assert [row["line"] for row in rejected] == [2, 3, 4, 5]
+    assert rejected[0]["raw"] == "{nope"
+    assert "came empty text" in str(rejected[1]["reason"])
+    assert "came int 5" in str(rejected[2]["reason"])
+
+
+def test_articles_become_rows_with_offsets(classifier: CheckpointClassifier, tmp_path: Path) -> None:
+    article = "The town was calm. Then a raid\nbegan at 5 p.m. Monday."
+    (tmp_path / "a.txt").write_text(article, "utf-8")
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(article.encode()))
+    predict_files(classifier, [tmp_path / "a.txt", tmp_path / "b.txt.gz"], tmp_path / "out.jsonl")
+    rows = values(tmp_path / "out.jsonl")
+    assert [row["sentence"] for row in rows] == [1, 2, 1, 2]
+    assert rows[0]["document"] == str(tmp_path / "a.txt")
+    assert article[int(str(rows[1]["start"])) : int(str(rows[1]["end"]))] == "Then a raid\nbegan at 5 p.m. Monday."
+    assert rows[1]["text"] == "Then a raid began at 5 p.m. Monday."
+
+
+@pytest.mark.parametrize("form", ["text", "jsonl", "csv", "parquet"])
+def test_standard_input(
+    classifier: CheckpointClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["a raid"]}), tmp_path / "x.parquet")
+    content = {
+        "text": b"A raid.",
+        "jsonl": b'{"text": "a raid"}\n',
+        "csv": b"text\na raid\n",
+        "parquet": (tmp_path / "x.parquet").read_bytes(),
+    }[form]
+    monkeypatch.setattr(predict_module.sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+    report = predict_files(
+        classifier, ["-"], tmp_path / "out.jsonl", options=PredictOptions(input_format=form)  # type: ignore[arg-type]
+    )
+    assert report.written == 1
+
+
+def test_among_limits_the_columns(classifier: CheckpointClassifier, tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", [{"text": "calm"}])
+    predict_files(classifier, [source], tmp_path / "o.csv", options=PredictOptions(among=["calm", "move"]))
+    with (tmp_path / "o.csv").open(encoding="utf-8") as stream:
+        assert next(csv.reader(stream)) == ["text", "label", "score", "p_calm", "p_move", "abstained", "truncated"]
+
+
+def test_existing_output_is_kept_without_overwrite(classifier: CheckpointClassifier, tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", [{"text": "calm"}])
+    (tmp_path / "out.jsonl").write_text("precious", "utf-8")
+    with pytest.raises(UserError, match=r"out.jsonl exists\. .*--overwrite"):
+        predict_files(classifier, [source], tmp_path / "out.jsonl")
+    assert (tmp_path / "out.jsonl").read_text("utf-8") == "precious"
+    predict_files(classifier, [source], tmp_path / "out.jsonl", overwrite=True)
+    assert json.loads((tmp_path / "out.jsonl").read_text("utf-8"))["text"] == "calm"
+
+
+def test_input_that_cannot_be_read_leaves_no_output(classifier: CheckpointClassifier, tmp_path: Path) -> None:
+    good = write_jsonl(tmp_path / "good.jsonl", [{"text": "calm"}])
+    bad = tmp_path / "bad.csv"
+    bad.write_bytes("text\ncafé\n".encode("cp1252"))
+    with pytest.raises(UserError, match="not utf-8: byte 0xe9"):
+        predict_files(classifier, [good, bad], tmp_path / "out.jsonl")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.csv", "good.jsonl"]
+
+
+def test_missing_text_column_lists_the_columns(classifier: CheckpointClassifier, tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", [{"body": "calm", "id": 1}])
+    with pytest.raises(UserError, match=r"no column 'text'\. Columns found: 'body', 'id'"):
+        predict_files(classifier, [source], tmp_path / "out.jsonl")
+
+
+def test_full_disk_is_told_and_what_was_written_is_kept(
+    classifier: CheckpointClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        def write(self, rows: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        def close(self) -> None: ...
+
+    source = write_jsonl(tmp_path / "in.jsonl", [{"text": "calm"}])
+    monkeypatch.setattr(predict_module, "open_writer", lambda *_: Full())
+    with pytest.raises(UserError, match="No space left on the disk"):
+        predict_files(classifier, [source], tmp_path / "out.jsonl")

@@ -1,0 +1,66 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from conflict_framing.data import Corpus, load_corpus
+from conflict_framing.train.evaluation import evaluate_run, run_of
+from conflict_framing.train.fit import Run
+from conflict_framing.train.report import write_evaluation
+
+from ..conftest import tiny_rows, write_jsonl
+
+
+@pytest.fixture
+def other(tmp_path: Path, run: Run) -> Corpus:
+    return load_corpus(write_jsonl(tmp_path / "other.jsonl", tiny_rows(30, seed=3)), codebook=run.classifier.codebook)
+
+
+def test_baselines_stand_beside_the_model_and_repeat_exactly(run: Run, other: Corpus) -> None:
+    first = evaluate_run(run.layout, other, run.classifier, name="other")
+    again = evaluate_run(run.layout, other, run.classifier, name="other")
+    assert [b.name for b in first.baselines] == [
+        "majority",
+        "TF-IDF + logistic regression",
+        "frozen embeddings + logistic regression",
+    ]
+    assert first.to_json() == again.to_json()
+    assert first.baselines[0].metrics["accuracy"] == pytest.approx(1 / 3)
+    assert first.baselines[1].metrics["accuracy"] > 0.9  # one word decides, which TF-IDF sees
+
+
+def test_bare_model_has_no_baselines_and_says_so(run: Run, other: Corpus) -> None:
+    evaluation = evaluate_run(None, other, run.classifier, name="other")
+    assert evaluation.baselines == []
+    assert "training split" in evaluation.notes[0]
+
+
+def test_run_is_found_from_its_model_folder(run: Run, tmp_path: Path) -> None:
+    assert run_of(run.layout.folder) == run.layout
+    assert run_of(run.layout.model) == run.layout
+    assert run_of(tmp_path) is None
+    assert run_of("organisation/model") is None
+
+
+def test_missing_label_is_noted(run: Run, other: Corpus) -> None:
+    some = other.select([place for place, label in enumerate(other.labels) if label != "calm"])
+    assert any("has the label calm" in note for note in evaluate_run(None, some, run.classifier, name="x").notes)
+
+
+def test_written_report_tells_the_same_figures(run: Run, other: Corpus, tmp_path: Path) -> None:
+    evaluation = evaluate_run(run.layout, other, run.classifier, name="a | b <c>")
+    write_evaluation(evaluation, tmp_path / "report")
+    report = (tmp_path / "report" / "report.md").read_text("utf-8")
+    assert f"| model | {evaluation.model.metrics['macro_f1']:.3f} |" in report
+    assert "# Evaluation on a \\| b &lt;c>" in report
+    assert json.loads((tmp_path / "report" / "metrics.json").read_text("utf-8")) == evaluation.to_json()
+    assert (tmp_path / "report" / "confusion_matrix.png").read_bytes().startswith(b"\x89PNG")
+    rows = (tmp_path / "report" / "predictions.jsonl").read_text("utf-8").splitlines()
+    assert len(rows) == len(other)
+    assert {"text", "input_label", "label", "score"} <= set(json.loads(rows[0]))
+
+
+def test_surest_errors_come_first(run: Run, other: Corpus) -> None:
+    errors = evaluate_run(None, other, run.classifier, name="x").errors(100)
+    assert all(row["label"] != row["input_label"] for row in errors)
+    assert [row["score"] for row in errors] == sorted((row["score"] for row in errors), reverse=True)

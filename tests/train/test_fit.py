@@ -1,0 +1,190 @@
+import hashlib
+import json
+import signal
+from pathlib import Path
+
+import pytest
+import yaml
+from transformers import TrainerCallback
+
+from conflict_framing.data import Corpus, UserError, load_corpus
+from conflict_framing.model import CheckpointClassifier
+from conflict_framing.model.layout import ModelLayout, RunLayout
+from conflict_framing.train import Interrupted, fit, train_run
+from conflict_framing.train.fit import Run, label_weights
+from conflict_framing.train.recipe import Recipe
+
+from ..conftest import tiny_rows, write_jsonl
+
+
+def quiet(line: str) -> None:
+    pass
+
+
+def weights(run: Run) -> str:
+    return hashlib.sha256(ModelLayout(run.layout.model).weights.read_bytes()).hexdigest()
+
+
+def changed(recipe: Recipe, **training: object) -> Recipe:
+    return recipe.model_copy(update={"training": recipe.training.model_copy(update=training)})
+
+
+def test_a_run_holds_what_a_person_can_open(run: Run, corpus: Corpus) -> None:
+    layout = run.layout
+    assert yaml.safe_load(layout.recipe.read_text("utf-8"))["name"] == "default"
+    parts = [load_corpus(layout.split(part)) for part in ("train", "validation", "test")]
+    assert sorted(text for part in parts for text in part.texts) == sorted(corpus.texts)
+    log = [json.loads(line) for line in layout.log.read_text("utf-8").splitlines()]
+    assert any("eval_macro_f1" in entry for entry in log)
+    assert {p.name for p in layout.evaluation.iterdir()} == {
+        "confusion_matrix.png",
+        "metrics.json",
+        "predictions.jsonl",
+        "report.md",
+    }
+    assert not layout.checkpoints.exists()
+    assert not layout.folder.with_name("tiny.partial").exists()
+    pickles = [p for p in layout.folder.rglob("*") if p.suffix in (".bin", ".pt", ".pth", ".pkl", ".joblib")]
+    assert pickles == []
+
+
+def test_own_label_names_are_kept_everywhere(run: Run) -> None:
+    config = json.loads(ModelLayout(run.layout.model).config.read_text("utf-8"))
+    assert config["id2label"] == {"0": "attack", "1": "calm", "2": "move"}
+    metrics = json.loads((run.layout.evaluation / "metrics.json").read_text("utf-8"))
+    assert metrics["labels"] == ["attack", "calm", "move"]
+    assert set(metrics["classifiers"]) == {
+        "model",
+        "majority",
+        "TF-IDF + logistic regression",
+        "frozen embeddings + logistic regression",
+    }
+
+
+def test_same_seed_same_weights_other_seed_other_weights(run: Run, corpus: Corpus, recipe: Recipe, tmp_path: Path) -> None:
+    again = train_run(corpus, recipe, tmp_path / "again", device="cpu", say=quiet)
+    other = train_run(corpus, recipe.model_copy(update={"seed": 14}), tmp_path / "other", device="cpu", say=quiet)
+    assert weights(again) == weights(run)
+    assert weights(other) != weights(run)
+
+
+@pytest.mark.parametrize("step", [3, 30])
+def test_ctrl_c_leaves_a_checkpoint_and_resuming_gives_the_same_weights(
+    run: Run, corpus: Corpus, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    class PressCtrlC(TrainerCallback):
+        def on_step_begin(self, args: object, state: object, control: object, **_: object) -> None:
+            if state.global_step == step:  # type: ignore[attr-defined]
+                signal.raise_signal(signal.SIGINT)
+
+    trainer = fit._trainer
+
+    def trainer_with_ctrl_c(*arguments: object) -> object:
+        made = trainer(*arguments)  # type: ignore[arg-type]
+        made.add_callback(PressCtrlC())
+        return made
+
+    monkeypatch.setattr(fit, "_trainer", trainer_with_ctrl_c)
+    with pytest.raises(Interrupted):
+        train_run(corpus, recipe, tmp_path / "run", device="cpu", say=quiet)
+    monkeypatch.undo()
+    assert not (tmp_path / "run").exists()
+    checkpoints = [p.name for p in (tmp_path / "run.partial" / "checkpoints").iterdir()]
+    assert f"checkpoint-{step + 1}" in checkpoints
+    resumed = train_run(corpus, recipe, tmp_path / "run", device="cpu", resume=True, say=quiet)
+    assert weights(resumed) == weights(run)
+
+
+def test_resume_refuses_what_has_changed(corpus: Corpus, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="no unfinished run"):
+        train_run(corpus, recipe, tmp_path / "run", resume=True, say=quiet)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("power cut")
+
+    monkeypatch.setattr(fit, "_trainer", fail)
+    with pytest.raises(RuntimeError):
+        train_run(corpus, recipe, tmp_path / "run", say=quiet)
+    monkeypatch.undo()
+    with pytest.raises(UserError, match=r"An unfinished run is at .* --resume"):
+        train_run(corpus, recipe, tmp_path / "run", say=quiet)
+    with pytest.raises(UserError, match=r"the recipe has changed .*\(training\)"):
+        train_run(corpus, changed(recipe, epochs=9), tmp_path / "run", resume=True, say=quiet)
+    with pytest.raises(UserError, match="the corpus has changed"):
+        train_run(corpus.select(range(200)), recipe, tmp_path / "run", resume=True, say=quiet)
+    resumed = train_run(corpus, recipe, tmp_path / "run", device="cpu", resume=True, say=quiet)
+    assert ModelLayout(resumed.layout.model).weights.exists()
+
+
+def test_finished_run_is_kept_without_overwrite(run: Run, corpus: Corpus, recipe: Recipe) -> None:
+    with pytest.raises(UserError, match=r"tiny exists\. .*--overwrite"):
+        train_run(corpus, recipe, run.layout.folder, say=quiet)
+
+
+def test_the_best_epoch_is_kept(run: Run) -> None:
+    log = [json.loads(line) for line in run.layout.log.read_text("utf-8").splitlines()]
+    best = max(entry["eval_macro_f1"] for entry in log if "eval_macro_f1" in entry)
+    validation = load_corpus(run.layout.split("validation"), codebook=run.classifier.codebook)
+    classifier = CheckpointClassifier.from_pretrained(run.layout.folder, device="cpu")
+    assert classifier.score(validation.texts, validation.labels) == pytest.approx(best, abs=1e-6)
+    assert run.classifier.facts.training["validation_macro_f1"] == pytest.approx(best)
+
+
+def test_training_stops_early_without_progress(corpus: Corpus, recipe: Recipe, tmp_path: Path) -> None:
+    stuck = changed(recipe, epochs=9, learning_rate=1e-12, patience=2)
+    run = train_run(corpus, stuck, tmp_path / "run", device="cpu", say=quiet)
+    assert run.classifier.facts.training["epochs_run"] == 3
+
+
+def test_max_sentences_bounds_the_work(corpus: Corpus, recipe: Recipe, tmp_path: Path) -> None:
+    run = train_run(corpus, changed(recipe, max_sentences=80), tmp_path / "run", device="cpu", say=quiet)
+    assert run.classifier.facts.training["epochs_run"] < 1
+
+
+def test_own_split_without_test_is_trained_but_not_evaluated(recipe: Recipe, tmp_path: Path) -> None:
+    rows = [{**row, "split": "train" if n < 60 else "dev"} for n, row in enumerate(tiny_rows(90))]
+    said: list[str] = []
+    corpus = load_corpus(write_jsonl(tmp_path / "c.jsonl", rows))
+    run = train_run(corpus, changed(recipe, epochs=1), tmp_path / "run", device="cpu", say=said.append)
+    assert run.evaluation is None
+    assert any("no evaluation" in line for line in said)
+    assert "Not measured" in ModelLayout(run.layout.model).card.read_text("utf-8")
+
+
+def test_frozen_parts_stay_as_they_were(corpus: Corpus, recipe: Recipe, backbone: Path, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file
+
+    frozen = changed(recipe, epochs=1, freeze_embeddings=True, freeze_layers=1)
+    run = train_run(corpus, frozen, tmp_path / "run", device="cpu", say=quiet)
+    before, after = load_file(backbone / "model.safetensors"), load_file(ModelLayout(run.layout.model).weights)
+    moved = {name for name, value in before.items() if (after[f"bert.{name}"] != value).any()}
+    assert not any(name.startswith(("embeddings.", "encoder.layer.0.")) for name in moved)
+    assert any(name.startswith("encoder.layer.1.") for name in moved)
+    with pytest.raises(UserError, match="has 2 layers"):
+        train_run(corpus, changed(recipe, freeze_layers=7), tmp_path / "deep", device="cpu", say=quiet)
+
+
+def test_class_weights_are_scaled_to_a_mean_of_one() -> None:
+    assert label_weights([10, 30], "none") is None
+    assert label_weights([10, 30], "balanced") == pytest.approx([2.0, 2 / 3])
+    values = label_weights([10, 30], "sqrt")
+    assert values is not None
+    assert (10 * values[0] + 30 * values[1]) / 40 == pytest.approx(1)
+    assert values[0] / values[1] == pytest.approx(3**0.5)
+
+
+def test_class_weights_change_the_outcome(run: Run, corpus: Corpus, recipe: Recipe, tmp_path: Path) -> None:
+    kept = [place for place, label in enumerate(corpus.labels) if label != "calm" or place % 4 == 0]
+    plain = train_run(corpus.select(kept), changed(recipe, epochs=1), tmp_path / "a", device="cpu", say=quiet)
+    weighted = train_run(
+        corpus.select(kept), changed(recipe, epochs=1, class_weights="balanced"), tmp_path / "b", device="cpu", say=quiet
+    )
+    assert weights(plain) != weights(weighted)
+
+
+def test_backbone_that_is_nowhere(corpus: Corpus, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    nowhere = recipe.model_copy(update={"backbone": "no-such-organisation/no-such-model"})
+    with pytest.raises(UserError, match="the model hub did not give it"):
+        train_run(corpus, nowhere, tmp_path / "run", device="cpu", say=quiet)
+    assert RunLayout(tmp_path / "run").folder.exists() is False
