@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from conflict_framing.data.errors import UserError
 from rich.console import Console
 from rich.table import Table
+
+from conflict_framing.data.errors import UserError
 
 if TYPE_CHECKING:
     from conflict_framing.train.evaluation import Evaluation
@@ -376,9 +377,10 @@ def _positive(text: str) -> int:
 
 
 def _predict(options: Any) -> int:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     from conflict_framing.model import CheckpointClassifier
     from conflict_framing.model.predict import PredictOptions, predict_files
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     classifier = CheckpointClassifier.from_pretrained(options.model, device=options.device)
     if options.batch_size:

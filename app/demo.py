@@ -5,13 +5,14 @@ from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
+from rich.console import Console
+
 from conflict_framing.analysis import print_reading, read_article, to_html
 from conflict_framing.data import load_corpus
 from conflict_framing.model import CheckpointClassifier
 from conflict_framing.model.folder import read_facts
 from conflict_framing.model.layout import RunLayout
 from conflict_framing.train import load_recipe, train_run
-from rich.console import Console
 
 
 def run_demo(output: Path, recipe_name: str, out: Console, say: Callable[[str], None]) -> int:

@@ -13,7 +13,9 @@ ROWS = [{"text": LONG, "label": "a", "document": "1"}, {"text": "Something else 
 def kinds(tmp_path: Path, *more: dict[str, object]) -> list[str]:
     path = write_jsonl(tmp_path / "c.jsonl", [*ROWS, *more])
     _, problems = check_files(path)
-    assert all(problem.message.startswith(f"{path}:{len(ROWS) + 1}: ") for problem in problems if problem.kind != "leak")
+    assert all(
+        problem.message.startswith(f"{path}:{len(ROWS) + 1}: ") for problem in problems if problem.kind != "leak"
+    )
     return [problem.kind for problem in problems]
 
 

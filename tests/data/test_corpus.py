@@ -50,7 +50,9 @@ def test_errors_name_path_and_line(tmp_path: Path) -> None:
 
 
 def test_label_that_differs_in_case_names_its_match(tmp_path: Path) -> None:
-    path = write_jsonl(tmp_path / "c.jsonl", [{"text": "a", "label": "Escalation report"}, {"text": "b", "label": "none"}])
+    path = write_jsonl(
+        tmp_path / "c.jsonl", [{"text": "a", "label": "Escalation report"}, {"text": "b", "label": "none"}]
+    )
     with pytest.raises(CorpusError, match=r"c.jsonl:1: label 'Escalation report' .* write 'escalation_report'"):
         load_corpus(path)
 

@@ -57,11 +57,14 @@ def test_list_items_and_blank_lines_part_sentences() -> None:
 def test_offsets_count_characters_not_bytes() -> None:
     article = "  Évacuation – “L’été” 😀 est fini.\n\nThen it rained. "
     spans = split_sentences(article)
-    assert [article[span.start : span.end] for span in spans] == ["Évacuation – “L’été” 😀 est fini.", "Then it rained."]
+    assert [article[span.start : span.end] for span in spans] == [
+        "Évacuation – “L’été” 😀 est fini.",
+        "Then it rained.",
+    ]
     assert [span.paragraph for span in spans] == [0, 1]
 
 
-@given(st.text(alphabet=st.sampled_from("aB .!?…\n\t\"“”–-,1é😀"), max_size=200))
+@given(st.text(alphabet=st.sampled_from('aB .!?…\n\t"“”–-,1é😀'), max_size=200))
 def test_spans_cover_all_text_in_order_without_overlap(article: str) -> None:
     spans = split_sentences(article)
     at = 0

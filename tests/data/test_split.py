@@ -45,7 +45,9 @@ def test_every_sentence_once_and_no_unit_torn(rows: list[tuple[str, str, str, No
 
 
 def test_units_join_documents_that_share_a_group() -> None:
-    units = split_units(make([("a", "1", None, None), ("a", "1", "g", None), ("b", "2", "g", None), ("b", "3", None, None)]))
+    units = split_units(
+        make([("a", "1", None, None), ("a", "1", "g", None), ("b", "2", "g", None), ("b", "3", None, None)])
+    )
     assert units[0] == units[1] == units[2] != units[3]
 
 
@@ -78,7 +80,14 @@ def test_same_seed_same_split_other_seed_other_split() -> None:
 
 
 def test_own_split_is_used_as_it_is() -> None:
-    corpus = make([("a", None, None, "train"), ("b", None, None, "train"), ("a", None, None, "validation"), ("b", None, None, "test")])
+    corpus = make(
+        [
+            ("a", None, None, "train"),
+            ("b", None, None, "train"),
+            ("a", None, None, "validation"),
+            ("b", None, None, "test"),
+        ]
+    )
     split = split_corpus(corpus, validation=0.5, test=0.5, seed=1)
     assert [len(part) for part in split.parts().values()] == [2, 1, 1]
 

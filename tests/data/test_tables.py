@@ -12,7 +12,7 @@ from conflict_framing.data import UserError
 from conflict_framing.data.tables import BadRow, Row, arrow_type, format_of, open_writer, read_table, read_text
 
 ROWS = [
-    {"text": "Calm, he said: \"quiet\"\nand more", "n": 1, "ok": True},
+    {"text": 'Calm, he said: "quiet"\nand more', "n": 1, "ok": True},
     {"text": "Évacuation – “là”", "n": 2, "ok": False},
 ]
 

@@ -25,7 +25,9 @@ def classifier(run: Run) -> CheckpointClassifier:
     return CheckpointClassifier.from_pretrained(run.layout.folder, device="cpu")
 
 
-def test_transformers_pipeline_gives_the_same_labels_and_probabilities(run: Run, classifier: CheckpointClassifier) -> None:
+def test_transformers_pipeline_gives_the_same_labels_and_probabilities(
+    run: Run, classifier: CheckpointClassifier
+) -> None:
     from transformers import pipeline
 
     theirs = pipeline("text-classification", model=str(run.layout.model), top_k=None, device="cpu")(TEXTS)

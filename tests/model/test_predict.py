@@ -31,7 +31,9 @@ def values(path: Path) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".tsv", ".parquet", ".jsonl.gz", ".csv.gz"])
-def test_columns_kept_taken_names_renamed_order_kept(classifier: CheckpointClassifier, tmp_path: Path, suffix: str) -> None:
+def test_columns_kept_taken_names_renamed_order_kept(
+    classifier: CheckpointClassifier, tmp_path: Path, suffix: str
+) -> None:
     source = write_jsonl(tmp_path / "in.jsonl", tiny_rows(50))
     report = predict_files(classifier, [source], tmp_path / f"out{suffix}")
     rows = values(tmp_path / f"out{suffix}")
@@ -105,7 +107,10 @@ def test_standard_input(
     }[form]
     monkeypatch.setattr(predict_module.sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
     report = predict_files(
-        classifier, ["-"], tmp_path / "out.jsonl", options=PredictOptions(input_format=form)  # type: ignore[arg-type]
+        classifier,
+        ["-"],
+        tmp_path / "out.jsonl",
+        options=PredictOptions(input_format=form),  # type: ignore[arg-type]
     )
     assert report.written == 1
 

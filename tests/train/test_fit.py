@@ -61,7 +61,9 @@ def test_own_label_names_are_kept_everywhere(run: Run) -> None:
     }
 
 
-def test_same_seed_same_weights_other_seed_other_weights(run: Run, corpus: Corpus, recipe: Recipe, tmp_path: Path) -> None:
+def test_same_seed_same_weights_other_seed_other_weights(
+    run: Run, corpus: Corpus, recipe: Recipe, tmp_path: Path
+) -> None:
     again = train_run(corpus, recipe, tmp_path / "again", device="cpu", say=quiet)
     other = train_run(corpus, recipe.model_copy(update={"seed": 14}), tmp_path / "other", device="cpu", say=quiet)
     assert weights(again) == weights(run)
@@ -95,7 +97,9 @@ def test_ctrl_c_leaves_a_checkpoint_and_resuming_gives_the_same_weights(
     assert weights(resumed) == weights(run)
 
 
-def test_resume_refuses_what_has_changed(corpus: Corpus, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resume_refuses_what_has_changed(
+    corpus: Corpus, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(UserError, match="no unfinished run"):
         train_run(corpus, recipe, tmp_path / "run", resume=True, say=quiet)
 
@@ -177,12 +181,18 @@ def test_class_weights_change_the_outcome(run: Run, corpus: Corpus, recipe: Reci
     kept = [place for place, label in enumerate(corpus.labels) if label != "calm" or place % 4 == 0]
     plain = train_run(corpus.select(kept), changed(recipe, epochs=1), tmp_path / "a", device="cpu", say=quiet)
     weighted = train_run(
-        corpus.select(kept), changed(recipe, epochs=1, class_weights="balanced"), tmp_path / "b", device="cpu", say=quiet
+        corpus.select(kept),
+        changed(recipe, epochs=1, class_weights="balanced"),
+        tmp_path / "b",
+        device="cpu",
+        say=quiet,
     )
     assert weights(plain) != weights(weighted)
 
 
-def test_backbone_that_is_nowhere(corpus: Corpus, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backbone_that_is_nowhere(
+    corpus: Corpus, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     nowhere = recipe.model_copy(update={"backbone": "no-such-organisation/no-such-model"})
     with pytest.raises(UserError, match="the model hub did not give it"):

@@ -32,7 +32,9 @@ def test_a_file_is_a_set_of_changes_to_default(tmp_path: Path) -> None:
 
 
 def test_set_overrides_one_setting() -> None:
-    recipe = load_recipe("default", ["training.learning_rate=1e-4", "backbone=org/model", "training.max_sentences=null"])
+    recipe = load_recipe(
+        "default", ["training.learning_rate=1e-4", "backbone=org/model", "training.max_sentences=null"]
+    )
     assert recipe.training.learning_rate == 1e-4
     assert recipe.backbone == "org/model"
     assert recipe.training.max_sentences is None

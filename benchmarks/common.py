@@ -1,0 +1,28 @@
+"""What the benchmarks share: finding data that is not part of the repository, printing tables."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
+
+
+def require(path: Path, what: str) -> Path:
+    """The path if it exists; else say plainly what is missing and stop."""
+    if not path.exists():
+        sys.exit(f"{what} is not here: {path}\nIt is not part of this repository; give another path.")
+    return path
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A Markdown table, so that it can be read here and pasted there."""
+    widths = [max(len(str(row[place])) for row in [header, *rows]) for place in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [cells[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True))]
+        return f"| {' | '.join(padded)} |"
+
+    print(line(header))
+    print(f"|{'-' * (widths[0] + 2)}|{'|'.join('-' * (w + 1) + ':' for w in widths[1:])}|")
+    for row in rows:
+        print(line(row))

@@ -1,0 +1,57 @@
+"""Train a recipe on other people's labelled corpora, and print the scores beside the published ones.
+
+    python benchmarks/labelled_corpora.py
+    python benchmarks/labelled_corpora.py --recipe default --set training.epochs=4 --only trec6
+
+Each folder holds train.jsonl, validation.jsonl and test.jsonl (text, label, split) and a SOURCE.md
+whose line "published:" is printed as it stands. The folders are not part of this repository.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from common import SHARED, print_table, require
+from conflict_framing import load_corpus
+from conflict_framing.train import load_recipe, train_run
+
+
+def published(folder: Path) -> str:
+    lines = (folder / "SOURCE.md").read_text("utf-8").splitlines()
+    return next((line for line in lines if line.startswith("published")), "published: nothing in SOURCE.md")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=SHARED / "benchmarks", help="holds one folder per corpus")
+    parser.add_argument("--only", nargs="+", help="names of corpora (default: all)")
+    parser.add_argument("--recipe", default="default")
+    parser.add_argument("--set", action="append", default=[], metavar="a.b=v")
+    options = parser.parse_args()
+    folders = sorted(path for path in require(options.folder, "The labelled corpora").iterdir() if path.is_dir())
+    rows = []
+    sources = []
+    for folder in folders:
+        if options.only and folder.name not in options.only:
+            continue
+        corpus = load_corpus(*(folder / f"{part}.jsonl" for part in ("train", "validation", "test")))
+        with tempfile.TemporaryDirectory() as place:
+            run = train_run(corpus, load_recipe(options.recipe, options.set), Path(place) / "run")
+        assert run.evaluation is not None
+        for scored in (run.evaluation.model, *run.evaluation.baselines):
+            name = options.recipe if scored is run.evaluation.model else scored.name
+            per_label = ", ".join(
+                f"{label} {value:.3f}" for label, value in zip(corpus.label_names, scored.metrics["f1"], strict=True)
+            )
+            figures = [f"{scored.metrics[key]:.3f}" for key in ("macro_f1", "accuracy", "mcc")]
+            rows.append([f"{folder.name}: {name}", *figures, per_label])
+        seconds = run.classifier.facts.training["seconds"]
+        sources.append(f"{folder.name} (trained in {seconds:.0f} s) – {published(folder)}")
+    print()
+    print_table(["corpus: classifier", "macro-F1", "accuracy", "MCC", "F1 by label"], rows)
+    print()
+    print("\n\n".join(sources))
+
+
+if __name__ == "__main__":
+    main()

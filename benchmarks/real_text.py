@@ -1,0 +1,43 @@
+"""A run and its three baselines on labelled real text: macro-F1 and F1 of every label.
+
+    python benchmarks/real_text.py --model runs/demo
+    python benchmarks/real_text.py --model runs/demo my_labelled_file.csv
+
+Without a file: the labelled real sentences beside this repository, which are for measuring only.
+"""
+
+import argparse
+from pathlib import Path
+
+from common import SHARED, print_table, require
+from conflict_framing import FramingClassifier, load_corpus
+from conflict_framing.train.evaluation import evaluate_run, run_of
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="?", type=Path, default=SHARED / "real" / "dev.jsonl", help="labelled file")
+    parser.add_argument("--model", required=True, help="a run of 'conflict-framing train'")
+    options = parser.parse_args()
+    data = require(options.data, "The labelled real text")
+    classifier = FramingClassifier.from_pretrained(options.model)
+    corpus = load_corpus(data, codebook=classifier.codebook)
+    evaluation = evaluate_run(run_of(options.model), corpus, classifier, name=data.name)
+    print(f"\n{data.name}: {len(corpus)} sentences, {corpus.counts()}\n")
+    print_table(
+        ["classifier", "macro-F1", "accuracy", "MCC", *(f"F1 {name}" for name in corpus.label_names)],
+        [
+            [
+                scored.name,
+                *(f"{scored.metrics[key]:.3f}" for key in ("macro_f1", "accuracy", "mcc")),
+                *(f"{value:.3f}" for value in scored.metrics["f1"]),
+            ]
+            for scored in (evaluation.model, *evaluation.baselines)
+        ],
+    )
+    for note in evaluation.notes:
+        print(f"note: {note}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+import gzip
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conflict_framing import cli
+from conflict_framing.train.fit import Run
+
+from ..conftest import tiny_rows, write_jsonl
+
+
+def call(*arguments: str | Path) -> int:
+    with pytest.raises(SystemExit) as left:
+        cli.main([str(argument) for argument in arguments])
+    return int(left.value.code or 0)
+
+
+@pytest.fixture
+def settings(backbone: Path) -> list[str]:
+    pairs = {"backbone": backbone, "training.epochs": 2, "training.batch_size": 8, "training.learning_rate": 4e-3}
+    return [part for key, value in pairs.items() for part in ("--set", f"{key}={value}")]
+
+
+def test_train_evaluate_predict_and_read(
+    tmp_path: Path, corpus_file: Path, settings: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert call("train", "--corpus", corpus_file, "--output", run, *settings) == cli.EXIT_OK
+    assert "macro-F1" in capsys.readouterr().out
+
+    assert call("evaluate", corpus_file, "--model", run, "--output", tmp_path / "check") == cli.EXIT_OK
+    shown = capsys.readouterr().out
+    for name in ("model", "majority", "TF-IDF", "frozen embeddings", "attack", "support"):
+        assert name in shown
+    assert (tmp_path / "check" / "report.md").exists()
+
+    assert call("predict", corpus_file, "--model", run, "--output", tmp_path / "out.csv") == cli.EXIT_OK
+    assert (tmp_path / "out.csv").read_text("utf-8").startswith("text,input_label,document,id,label,score,p_attack")
+
+    article = tmp_path / "a.txt"
+    article.write_text("The town was calm. <script>alert(1)</script> A raid & clashes.", "utf-8")
+    assert call("read", article, "--model", run / "model", "--html", tmp_path / "a.html") == cli.EXIT_OK
+    assert "The town was calm." in capsys.readouterr().out
+    page = (tmp_path / "a.html").read_text("utf-8")
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "http://" not in page.replace("http-equiv", "")
+    assert "https://" not in page
+
+
+def test_predict_with_rejected_rows_has_its_own_status(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"text": "calm"}\n{broken\n', "utf-8")
+    status = call("predict", source, "--model", run.layout.folder, "--output", tmp_path / "out.jsonl")
+    assert status == cli.EXIT_INCOMPLETE
+    assert "1 of 2 rows rejected" in capsys.readouterr().err.replace("\n", " ")
+    assert (tmp_path / "out.jsonl.rejected.jsonl").exists()
+
+
+CASES = [
+    "codebook",
+    "empty corpus",
+    "header only",
+    "label in other case",
+    "malformed CSV",
+    "malformed JSONL",
+    "missing column",
+    "missing file",
+    "no model",
+    "nothing to resume",
+    "output exists",
+    "predict: blank article",
+    "predict: empty file",
+    "predict: folder",
+    "predict: header only",
+    "predict: missing column",
+    "predict: missing file",
+    "predict: text output",
+    "predict: unknown output",
+    "predict: wrong encoding",
+    "too few examples",
+    "unknown device",
+    "unknown recipe",
+    "unknown setting",
+    "wrong encoding",
+]
+
+
+def wrong_inputs(folder: Path) -> dict[str, tuple[list[str], str]]:
+    """What a user may get wrong, and a part of what must be said."""
+    write_jsonl(folder / "good.jsonl", tiny_rows(30))
+    write_jsonl(folder / "case.jsonl", [{"text": "a", "label": "None"}, {"text": "b", "label": "escalation_report"}])
+    write_jsonl(folder / "few.jsonl", [{"text": f"t{n}", "label": "ab"[n == 0]} for n in range(20)])
+    (folder / "latin.csv").write_bytes("text,label\ncafé,a\n".encode("latin-1"))
+    (folder / "broken.jsonl").write_text('{"text": "a", "label": "b"}\n{"text": \n', "utf-8")
+    (folder / "ragged.csv").write_text("text,label\na,b\nc\n", "utf-8")
+    (folder / "empty.jsonl").write_text("", "utf-8")
+    (folder / "header.csv").write_text("text,label\n", "utf-8")
+    (folder / "columns.csv").write_text("sentence,code\na,b\n", "utf-8")
+    (folder / "blank.txt").write_text("\n \n", "utf-8")
+    (folder / "taken").mkdir()
+
+    def train(corpus: str, *more: str) -> list[str]:
+        return ["train", "--corpus", str(folder / corpus), "--output", str(folder / "run"), *more]
+
+    def predict(source: str, output: str = "out.jsonl") -> list[str]:
+        return ["predict", str(folder / source), "--model", "MODEL", "--output", str(folder / output)]
+
+    return {
+        "missing file": (train("nowhere.jsonl"), "nowhere.jsonl: no such file"),
+        "wrong encoding": (train("latin.csv"), "byte 0xe9 at position 14"),
+        "malformed JSONL": (train("broken.jsonl"), "broken.jsonl:2: not JSON"),
+        "malformed CSV": (train("ragged.csv"), "ragged.csv:3: expected 2 fields as in the header, came 1"),
+        "missing column": (train("columns.csv"), "Columns found: 'sentence', 'code'"),
+        "label in other case": (train("case.jsonl"), "write 'none'"),
+        "too few examples": (train("few.jsonl"), "Too few examples to split: label 'b' has 1 sentence(s)"),
+        "empty corpus": (train("empty.jsonl"), "the file is empty"),
+        "header only": (train("header.csv"), "no rows in it"),
+        "output exists": (train("good.jsonl", "--output", str(folder / "taken")), "--overwrite"),
+        "unknown recipe": (train("good.jsonl", "--recipe", "nope"), "neither a bundled recipe"),
+        "unknown setting": (train("good.jsonl", "--set", "training.epoch=2"), "training.epoch: no such setting"),
+        "unknown device": (train("good.jsonl", "--device", "toaster"), "not usable on this machine"),
+        "nothing to resume": (train("good.jsonl", "--resume"), "no unfinished run"),
+        "predict: missing file": (predict("nowhere.csv"), "no such file"),
+        "predict: wrong encoding": (predict("latin.csv"), "--encoding"),
+        "predict: missing column": (predict("columns.csv"), "Columns found: 'sentence', 'code'"),
+        "predict: empty file": (predict("empty.jsonl"), "the file is empty"),
+        "predict: header only": (predict("header.csv"), "no rows in it"),
+        "predict: blank article": (predict("blank.txt"), "no text in it"),
+        "predict: folder": (predict("taken"), "is not one of"),
+        "predict: unknown output": (predict("good.jsonl", "out.xlsx"), ".xlsx is not one of"),
+        "predict: text output": (predict("good.jsonl", "out.txt"), "predictions are rows"),
+        "no model": (["read", str(folder / "good.jsonl"), "--model", str(folder / "taken")], "not a model"),
+        "codebook": (train("good.jsonl", "--codebook", str(folder / "none.yaml")), "no such codebook file"),
+    }
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_users_mistake_is_told_in_words(
+    case: str, run: Run, tmp_path: Path, settings: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases = wrong_inputs(tmp_path)
+    assert sorted(cases) == CASES
+    arguments, expected = cases[case]
+    before = sorted(path.name for path in tmp_path.iterdir())
+    if arguments[0] == "train" and "--recipe" not in arguments:
+        arguments = [*arguments, *settings]
+    arguments = [str(run.layout.folder) if part == "MODEL" else part for part in arguments]
+    assert call(*arguments) == cli.EXIT_USER_ERROR
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: ")
+    assert expected in shown
+    assert "Traceback" not in shown
+    # Nothing lost and nothing left behind, an unfinished run that can be resumed aside.
+    assert [p.name for p in sorted(tmp_path.iterdir()) if p.name != "run.partial"] == before
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    from conflict_framing.data import UserError
+
+    with pytest.raises(UserError):
+        cli.main(["corpus", "check", str(tmp_path / "none.jsonl"), "--debug"])
+
+
+def test_corpus_check_prints_path_and_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"text": "The same words again", "label": label} for label in ("a", "b")]
+    path = write_jsonl(tmp_path / "c.jsonl", rows)
+    assert call("corpus", "check", path) == cli.EXIT_INCOMPLETE
+    assert f"{path}:2: the same sentence as {path}:1" in capsys.readouterr().out
+
+
+def test_recipe_prints_what_it_resolves_to(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("recipe", "smoke", "--set", "seed=99") == cli.EXIT_OK
+    shown = capsys.readouterr().out
+    assert "seed: 99" in shown
+    assert "max_corpus: 240" in shown
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["train"], ["evaluate"], ["predict"], ["read"], ["corpus", "check"], ["recipe"], ["demo"]]
+)
+def test_help_teaches(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(*command, "--help") == cli.EXIT_OK
+    assert len(capsys.readouterr().out.splitlines()) > 8
+
+
+def test_as_a_process_with_standard_input_and_a_closed_pipe(run: Run, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "conflict_framing"]
+    article = gzip.compress(b"The town was calm. A raid began.")
+    (tmp_path / "a.txt.gz").write_bytes(article)
+    done = subprocess.run(
+        [*command, "read", "-", "--model", str(run.layout.folder)],
+        input="The town was calm.",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "standard input" in done.stdout
+    failed = subprocess.run([*command, "predict", "x.csv"], capture_output=True, text=True, check=False)
+    assert failed.returncode == cli.EXIT_USER_ERROR
+
+
+def test_demo_trains_once_and_reuses(
+    tmp_path: Path, settings: list[str], backbone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(f"name: tiny\nbackbone: {backbone}\nmax_corpus: 400\ntraining: {{epochs: 1}}\n", "utf-8")
+    arguments = ("demo", "--output", tmp_path / "demo", "--recipe", recipe)
+    assert call(*arguments) == cli.EXIT_OK
+    first = capsys.readouterr()
+    made = (tmp_path / "demo" / "model" / "model.safetensors").stat().st_mtime_ns
+    assert call(*arguments) == cli.EXIT_OK
+    second = capsys.readouterr()
+    assert (tmp_path / "demo" / "model" / "model.safetensors").stat().st_mtime_ns == made
+    assert "Using the model trained before" in second.err
+    for shown in (first.out, second.out):
+        assert "NYALAVUR" in shown
+        for name in ("report", "model", "reading view"):
+            (line,) = [line for line in shown.splitlines() if line.startswith(f"{name:13} ")]
+            assert Path(line.split(maxsplit=2 if name == "reading view" else 1)[-1]).exists()
+    assert json.loads((tmp_path / "demo" / "model" / "framing.json").read_text("utf-8"))["recipe"]["name"] == "tiny"
+    shutil.rmtree(tmp_path / "demo")
