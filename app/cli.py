@@ -1,6 +1,7 @@
 """The command ``conflict-framing``. Each function parses, calls and writes; the work is elsewhere."""
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -59,18 +60,26 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except Exception as error:
         if options.debug:
             raise
-        no_space = isinstance(error, OSError) and error.errno == 28
+        if _is_full_disk(error):
+            _complain(
+                "No space left on the disk. Free some space, or write elsewhere with --output. "
+                "A training run goes on from its last checkpoint with --resume."
+            )
+            sys.exit(EXIT_USER_ERROR)
         if isinstance(error, OSError) and error.filename:
             _complain(f"{error.filename}: {error.strerror}.")
-            sys.exit(EXIT_USER_ERROR)
-        if no_space:
-            _complain("No space left on the disk. Free some space, or write elsewhere with --output.")
             sys.exit(EXIT_USER_ERROR)
         _complain(
             f"{type(error).__name__}: {error}\nThis is an error of the program. Run again with --debug to see where."
         )
         sys.exit(EXIT_BUG)
     sys.exit(status)
+
+
+def _is_full_disk(error: Exception) -> bool:
+    # safetensors and PyTorch wrap the system's error in their own.
+    wrapped = "No space left on device" in str(error) or "PytorchStreamWriter failed" in str(error)
+    return wrapped or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT))
 
 
 def _complain(message: str) -> None:

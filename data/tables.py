@@ -224,7 +224,13 @@ def _csv_rows(stream: IO[str], path: str, delimiter: str) -> Iterator[Row | BadR
         except StopIteration:
             return
         except csv.Error as error:
-            yield BadRow(path, start, f"malformed row: {error}", "")
+            reason = f"malformed row: {error}"
+            if "unexpected end of data" in str(error):
+                reason = (
+                    f"a quotation mark opened here is never closed, so the rest of the file "
+                    f"(to line {reader.line_num}) cannot be read"
+                )
+            yield BadRow(path, start, reason, "")
             continue
         if not fields:
             continue

@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from ..data.codebook import Codebook
 from ..data.errors import MissingExtraError, UserError
-from .backbone import hub_failure
 from .folder import ModelFacts, find_model, read_codebook, read_facts
 from .layout import ModelLayout
 
@@ -90,14 +89,14 @@ class CheckpointClassifier:
             UserError: no model there, or one that cannot be loaded safely.
             MissingExtraError: PyTorch or transformers is not installed.
         """
-        source, local = find_model(name)
         try:
             from transformers import AutoModelForSequenceClassification, AutoTokenizer
         except ImportError:
             raise MissingExtraError("transformers", "train", "Loading a model") from None
 
-        facts = read_facts(Path(source)) if local else None
-        if local and not any(Path(source).glob("*.safetensors")):
+        source = find_model(name)
+        facts = read_facts(source)
+        if not any(source.glob("*.safetensors")):
             raise UserError(
                 f"--model {name}: no .safetensors weights in {source}. Either the folder is incomplete, or its "
                 f"weights are pickled, and those are not loaded."
@@ -105,15 +104,13 @@ class CheckpointClassifier:
         with quiet_transformers():
             try:
                 model = AutoModelForSequenceClassification.from_pretrained(
-                    source, use_safetensors=True, trust_remote_code=False, local_files_only=local
+                    source, use_safetensors=True, trust_remote_code=False, local_files_only=True
                 )
-                tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, local_files_only=local)
+                tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, local_files_only=True)
             except (OSError, ValueError, KeyError) as error:
-                if local:
-                    raise UserError(f"--model {name}: {source} cannot be loaded: {error}") from None
-                raise hub_failure(str(name), error, "--model") from None
+                raise UserError(f"--model {name}: {source} cannot be loaded: {error}") from None
         labels = [model.config.id2label[place] for place in range(model.config.num_labels)]
-        codebook = read_codebook(Path(source), labels) if local else read_codebook(Path(), labels)
+        codebook = read_codebook(source, labels)
         if codebook.label_names != labels:
             raise UserError(
                 f"--model {name}: codebook.yaml and config.json name different labels; the folder is damaged."

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..data.codebook import Codebook, describe_validation
 from ..data.errors import UserError
+from .backbone import hub_failure
 from .layout import FORMAT_VERSION, ModelLayout, RunLayout
 
 
@@ -40,20 +41,17 @@ class ModelFacts(BaseModel):
         path.write_text(json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
-def find_model(name: str | Path) -> tuple[str, bool]:
-    """What ``--model`` means: a run, a model folder, or a hub name.
-
-    Returns:
-        The source for ``from_pretrained`` and whether it is a local folder.
+def find_model(name: str | Path) -> Path:
+    """The model folder that ``--model`` means: of a run, itself, or fetched from the hub.
 
     Raises:
-        UserError: a path that does not exist or holds no model.
+        UserError: a path that does not exist or holds no model, or a name that the hub does not give.
     """
     path = Path(name).expanduser()
     if path.is_dir():
         for folder in (RunLayout(path).model, path):
             if ModelLayout(folder).config.exists():
-                return str(folder), True
+                return folder
         unfinished = " It holds checkpoints of unfinished training." if (path / "checkpoints").exists() else ""
         raise UserError(
             f"--model {name}: not a model: neither {path}/config.json nor {path}/model/config.json is "
@@ -77,7 +75,18 @@ def find_model(name: str | Path) -> tuple[str, bool]:
             f"--model {name}: no such folder in {path.parent}/. "
             f"Train one with 'conflict-framing train --output {name}'."
         )
-    return text, False
+    return _from_hub(text)
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        # Weights as safetensors only; nothing that could hold code is fetched.
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model", "*.yaml"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise hub_failure(name, error, "--model") from None
 
 
 def read_facts(folder: Path) -> ModelFacts | None:

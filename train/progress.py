@@ -56,7 +56,11 @@ class ProgressCallback(TrainerCallback):
             stream.write(json.dumps({"step": state.global_step, **logs}) + "\n")
         if "eval_macro_f1" in logs:
             elapsed = time.monotonic() - self._started
-            self._say(f"epoch {state.epoch:.2f} of {args.num_train_epochs:.2f}  {self._facts()}  ({elapsed:.0f} s)")
+            line = f"epoch {state.epoch:.2f} of {args.num_train_epochs:.2f}  {self._facts()}  ({elapsed:.0f} s)"
+            if self._progress and not self._progress.disable:
+                self._progress.console.print(line, highlight=False)  # above the bar, not through it
+            else:
+                self._say(line)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self._progress:

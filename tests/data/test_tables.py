@@ -65,6 +65,7 @@ def test_bad_csv_rows_are_set_aside_with_their_line(tmp_path: Path) -> None:
     assert [type(row) for row in rows] == [Row, BadRow, Row, BadRow]
     assert rows[1].place == f"{path}:3"
     assert "expected 2 fields as in the header, came 1" in rows[1].reason
+    assert "never closed" in rows[3].reason
 
 
 def test_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ import json
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from transformers import TrainerCallback
@@ -11,7 +12,7 @@ from conflict_framing.data import Corpus, UserError, load_corpus
 from conflict_framing.model import CheckpointClassifier
 from conflict_framing.model.layout import ModelLayout, RunLayout
 from conflict_framing.train import Interrupted, fit, train_run
-from conflict_framing.train.fit import Run, label_weights
+from conflict_framing.train.fit import LengthGroupedSampler, Run, label_weights
 from conflict_framing.train.recipe import Recipe
 
 from ..conftest import tiny_rows, write_jsonl
@@ -166,6 +167,21 @@ def test_frozen_parts_stay_as_they_were(corpus: Corpus, recipe: Recipe, backbone
     assert any(name.startswith("encoder.layer.1.") for name in moved)
     with pytest.raises(UserError, match="has 2 layers"):
         train_run(corpus, changed(recipe, freeze_layers=7), tmp_path / "deep", device="cpu", say=quiet)
+
+
+def test_length_groups_hold_every_sentence_once_in_random_order() -> None:
+    lengths = [n % 97 for n in range(1005)]
+    sampler = LengthGroupedSampler(lengths, batch_size=8, seed=3)
+    order = list(sampler)
+    assert sorted(order) == list(range(1005))
+    assert list(sampler) == order
+    batches = [[lengths[place] for place in order[i : i + 8]] for i in range(0, 1000, 8)]
+    assert sum(max(batch) - min(batch) for batch in batches) / len(batches) < 10
+    # Not from long to short: the mean length of a batch says nothing about its place.
+    means = np.array([sum(batch) / 8 for batch in batches])
+    assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.3
+    sampler.set_epoch(1)
+    assert list(sampler) != order
 
 
 def test_class_weights_are_scaled_to_a_mean_of_one() -> None:
