@@ -477,7 +477,9 @@ def _read(options: Any) -> int:
 
 
 def _add_corpus(commands: Any) -> None:
-    parser = commands.add_parser("corpus", help="check an annotated corpus", description="Check an annotated corpus.")
+    parser = commands.add_parser(
+        "corpus", help="check an annotated corpus, measure agreement", description="Look into an annotated corpus."
+    )
     actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
     check = _command(
         actions,
@@ -501,6 +503,39 @@ Exit status 0 when clean, 3 when problems were found.
     )
     _add_columns(check, label=True)
     _add_encoding(check)
+
+    agreement = _command(
+        actions,
+        "agreement",
+        _corpus_agreement,
+        "measure how far the annotators agree",
+        """\
+The corpus has the columns annotator_1, annotator_2, …, each with one annotator's labels. Prints the
+share of equal labels, Cohen's kappa and Krippendorff's alpha: over all, for each label against the
+rest, and for each value of a column. Without FILE: the bundled corpus.
+""",
+    )
+    agreement.add_argument("file", nargs="*", metavar="FILE", help=f"annotated sentences: {_FORMATS}")
+    agreement.add_argument("--by", default="register", metavar="COLUMN", help="break down by it (default: register)")
+    _add_columns(agreement, label=True)
+    _add_encoding(agreement)
+
+
+def _corpus_agreement(options: Any) -> int:
+    from conflict_framing.data import load_corpus
+    from conflict_framing.data.agreement import corpus_agreement
+
+    corpus = load_corpus(
+        *options.file, text_column=options.text_column, label_column=options.label_column, encoding=options.encoding
+    )
+    table = Table(box=None, pad_edge=False)
+    for name in ("sentences with", "n", "equal", "kappa", "alpha"):
+        table.add_column(name, justify="left" if name == "sentences with" else "right", no_wrap=True)
+    for found in corpus_agreement(corpus, by=options.by):
+        figures = (f"{value:.3f}" for value in (found.observed, found.kappa, found.alpha))
+        table.add_row(found.name, f"{found.n:,}", *figures)
+    out.print(table)
+    return EXIT_OK
 
 
 def _corpus_check(options: Any) -> int:
