@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -244,7 +245,7 @@ def _train(options: Any) -> int:
     except (Interrupted, KeyboardInterrupt) as stopped:
         where = f" The last checkpoint is in {stopped}." if isinstance(stopped, Interrupted) else ""
         command = [argument for argument in sys.argv[1:] if argument not in ("--resume", "--overwrite")]
-        say(f"Stopped.{where} Go on with: conflict-framing {' '.join(command)} --resume")
+        say(f"Stopped.{where} Go on with: conflict-framing {shlex.join(command)} --resume")
         return EXIT_INTERRUPTED
     if run.evaluation:
         print_evaluation(run.evaluation)

@@ -84,6 +84,7 @@ def recipe(backbone: Path) -> Recipe:
             "training.batch_size=8",
             "training.learning_rate=4e-3",
             "training.freeze_embeddings=false",
+            "training.freeze_layers=0",
             "training.max_sentences=null",
         ],
     )

@@ -253,7 +253,8 @@ def _freeze(model: Any, recipe: Recipe) -> None:
         if layers is None or recipe.training.freeze_layers > len(layers):
             count = "unknown layers" if layers is None else f"{len(layers)} layers"
             raise UserError(
-                f"training.freeze_layers={recipe.training.freeze_layers}: the backbone {recipe.backbone} has {count}."
+                f"training.freeze_layers={recipe.training.freeze_layers}: the backbone {recipe.backbone} has {count}. "
+                f"Choose fewer, e.g. --set training.freeze_layers=0"
             )
         for layer in layers[: recipe.training.freeze_layers]:
             for parameter in layer.parameters():
@@ -265,7 +266,7 @@ class LengthGroupedSampler(torch.utils.data.Sampler[int]):
 
     transformers' own sampler takes the batches of each stretch from long to short. Short sentences
     have other labels than long ones, so every stretch ends by teaching the model their label shares
-    (validation macro-F1 after one epoch of the default recipe: 0.37 against 0.8). Its order also
+    (validation macro-F1 after one epoch at a learning rate of 1e-4: 0.37 against 0.79). Its order also
     follows the global random state, so that a run resumed in mid-epoch would see some sentences
     twice and others never; here it follows from seed and epoch alone.
     """
@@ -324,7 +325,9 @@ def _trainer(
     settings = recipe.training
     epochs = float(settings.epochs)
     if settings.max_sentences is not None:
-        epochs = min(epochs, settings.max_sentences / len(split.train))
+        affordable = settings.max_sentences / len(split.train)
+        # Whole passes where one fits: the last of a broken-off pass would hardly be learnt from.
+        epochs = min(epochs, float(int(affordable)) if affordable >= 1 else affordable)
     bf16 = settings.precision == "bf16" or (
         settings.precision == "auto"
         and torch.cuda.is_available()

@@ -21,7 +21,13 @@ def call(*arguments: str | Path) -> int:
 
 @pytest.fixture
 def settings(backbone: Path) -> list[str]:
-    pairs = {"backbone": backbone, "training.epochs": 2, "training.batch_size": 8, "training.learning_rate": 4e-3}
+    pairs = {
+        "backbone": backbone,
+        "training.freeze_layers": 0,
+        "training.epochs": 2,
+        "training.batch_size": 8,
+        "training.learning_rate": 4e-3,
+    }
     return [part for key, value in pairs.items() for part in ("--set", f"{key}={value}")]
 
 
@@ -211,7 +217,9 @@ def test_demo_trains_once_and_reuses(
     tmp_path: Path, settings: list[str], backbone: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = tmp_path / "tiny.yaml"
-    recipe.write_text(f"name: tiny\nbackbone: {backbone}\nmax_corpus: 400\ntraining: {{epochs: 1}}\n", "utf-8")
+    recipe.write_text(
+        f"name: tiny\nbackbone: {backbone}\nmax_corpus: 400\ntraining: {{epochs: 1, freeze_layers: 0}}\n", "utf-8"
+    )
     arguments = ("demo", "--output", tmp_path / "demo", "--recipe", recipe)
     assert call(*arguments) == cli.EXIT_OK
     first = capsys.readouterr()

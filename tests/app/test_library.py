@@ -9,7 +9,13 @@ from ..conftest import tiny_rows
 
 @pytest.fixture
 def settings(backbone: Path) -> list[str]:
-    return [f"backbone={backbone}", "training.epochs=6", "training.batch_size=8", "training.learning_rate=4e-3"]
+    return [
+        f"backbone={backbone}",
+        "training.freeze_layers=0",
+        "training.epochs=6",
+        "training.batch_size=8",
+        "training.learning_rate=4e-3",
+    ]
 
 
 def test_fit_predict_score_and_save(settings: list[str], tmp_path: Path) -> None:
