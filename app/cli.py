@@ -521,6 +521,38 @@ rest, and for each value of a column. Without FILE: the bundled corpus.
     _add_columns(agreement, label=True)
     _add_encoding(agreement)
 
+    stats = _command(
+        actions,
+        "stats",
+        _corpus_stats,
+        "count sentences, documents and labels",
+        "Overall and for each value of a column. Without FILE: the bundled corpus.\n",
+    )
+    stats.add_argument("file", nargs="*", metavar="FILE", help=f"annotated sentences: {_FORMATS}")
+    stats.add_argument("--by", default="register", metavar="COLUMN", help="break down by it (default: register)")
+    _add_columns(stats, label=True)
+    _add_encoding(stats)
+
+
+def _corpus_stats(options: Any) -> int:
+    from conflict_framing.data import load_corpus
+    from conflict_framing.data.corpus import count_by
+
+    corpus = load_corpus(
+        *options.file, text_column=options.text_column, label_column=options.label_column, encoding=options.encoding
+    )
+    table = Table(box=None, pad_edge=False)
+    for name in (options.by, "documents", "sentences", "words", *corpus.label_names):
+        table.add_column(name, justify="left" if name == options.by else "right", no_wrap=True)
+    for value, part in count_by(corpus, options.by).items():
+        documents = len({s.document for s in part.sentences if s.document})
+        words = sum(len(text.split()) for text in part.texts) / len(part)
+        shares = (f"{count / len(part):.0%}" for count in part.counts().values())
+        table.add_row(value, f"{documents:,}", f"{len(part):,}", f"{words:.0f}", *shares)
+    wide = Console(highlight=False, width=max(out.width, 60 + sum(len(name) + 2 for name in corpus.label_names)))
+    wide.print(table)
+    return EXIT_OK
+
 
 def _corpus_agreement(options: Any) -> int:
     from conflict_framing.data import load_corpus

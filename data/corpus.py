@@ -120,6 +120,21 @@ class Corpus:
         write_jsonl(path, [sentence.to_row() for sentence in self.sentences])
 
 
+def count_by(corpus: Corpus, column: str) -> dict[str, Corpus]:
+    """The whole corpus as ``all``, then its parts by the values of a column, in alphabetical order.
+
+    Raises:
+        UserError: no sentence has the column.
+    """
+    groups: dict[str, list[int]] = {}
+    for place, sentence in enumerate(corpus.sentences):
+        value = sentence.to_row().get(column)
+        groups.setdefault("(none given)" if value in (None, "") else str(value), []).append(place)
+    if list(groups) == ["(none given)"]:
+        raise UserError(f"No sentence has a value in column '{column}'.")
+    return {"all": corpus, **{value: corpus.select(groups[value]) for value in sorted(groups)}}
+
+
 def bundled_corpus_files() -> list[Path]:
     """The files of the corpus that comes with the package."""
     folder = Path(str(files("conflict_framing.data").joinpath("corpus")))

@@ -181,6 +181,18 @@ def test_corpus_check_prints_path_and_line(tmp_path: Path, capsys: pytest.Captur
     assert f"{path}:2: the same sentence as {path}:1" in capsys.readouterr().out
 
 
+def test_corpus_stats_and_agreement_print_whole_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("corpus", "stats") == cli.EXIT_OK
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[0].split() == [
+        "register", "documents", "sentences", "words",
+        "stabilisation_claim", "escalation_report", "operational_description", "none",
+    ]  # fmt: skip
+    assert "…" not in shown
+    assert call("corpus", "agreement", "--by", "theatre") == cli.EXIT_OK
+    assert "theatre mali" in capsys.readouterr().out
+
+
 def test_recipe_prints_what_it_resolves_to(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("recipe", "smoke", "--set", "seed=99") == cli.EXIT_OK
     shown = capsys.readouterr().out

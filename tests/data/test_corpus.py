@@ -5,7 +5,7 @@ import pytest
 
 from conflict_framing.data import Codebook, CorpusError, UserError, load_corpus
 from conflict_framing.data.check import check_files
-from conflict_framing.data.corpus import bundled_corpus_files
+from conflict_framing.data.corpus import bundled_corpus_files, count_by
 
 from ..conftest import write_jsonl
 
@@ -22,6 +22,15 @@ def test_bundled_corpus_is_large_whole_and_clean() -> None:
     assert in_documents["none"] >= 0.5 * in_documents.total()
     ids = [s.extras["id"] for s in corpus.sentences]
     assert len(ids) == len(set(ids))
+
+
+def test_datasheet_tells_the_counts_of_the_corpus() -> None:
+    datasheet = (Path(__file__).parents[2] / "data" / "DATASHEET.md").read_text("utf-8")
+    corpus = load_corpus()
+    assert f"{len(corpus):,} sentences: " in datasheet
+    for name, count in corpus.counts().items():
+        assert f"{count:,} `{name}`" in datasheet
+    assert f"{len({s.document for s in corpus.sentences if s.document})} whole documents" in datasheet
 
 
 def test_bundled_labels_follow_from_the_two_annotators() -> None:
@@ -108,6 +117,21 @@ def test_fingerprint_follows_labels_not_extras(tmp_path: Path) -> None:
 
     assert fingerprint("x", "grim") == fingerprint("x", "glad")
     assert fingerprint("x", "grim") != fingerprint("z", "grim")
+
+
+def test_parts_by_a_column_hold_every_sentence_once(tmp_path: Path) -> None:
+    rows = [{"text": str(n), "label": "ab"[n % 2], "mood": [None, "grim", "glad"][n % 3]} for n in range(12)]
+    corpus = load_corpus(write_jsonl(tmp_path / "c.jsonl", rows))
+    parts = count_by(corpus, "mood")
+    assert [(name, len(part)) for name, part in parts.items()] == [
+        ("all", 12),
+        ("(none given)", 4),
+        ("glad", 4),
+        ("grim", 4),
+    ]
+    assert sorted(text for name, part in parts.items() if name != "all" for text in part.texts) == sorted(corpus.texts)
+    with pytest.raises(UserError, match="column 'weather'"):
+        count_by(corpus, "weather")
 
 
 def test_written_corpus_reads_back(tmp_path: Path, corpus_file: Path) -> None:
