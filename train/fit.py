@@ -92,8 +92,9 @@ def train_run(
     _set_visible_device(device)
     state = PartialState(cpu=device == "cpu")
     folder = RunLayout(output.with_name(output.name + ".partial"))
+    say = say if state.is_main_process else _say_nothing
     if state.is_main_process:
-        _open_run(folder, output, corpus, recipe, resume, overwrite)
+        _check_output(folder, output, corpus, recipe, resume, overwrite)
     state.wait_for_everyone()
 
     set_seed(recipe.seed)
@@ -108,11 +109,9 @@ def train_run(
     model, tokenizer = _load(backbone, corpus, recipe)
     max_length = min(recipe.max_length, window_of(model, tokenizer))
 
-    if state.is_main_process:
-        folder.splits.mkdir(exist_ok=True)
-        for name, part in split.parts().items():
-            if len(part):
-                part.write(folder.split(name))
+    if state.is_main_process and not resume:
+        _open_run(folder, corpus, recipe, split)
+    state.wait_for_everyone()
     started = time.monotonic()
     trainer = _trainer(model, tokenizer, split, recipe, folder, device, max_length, say)
     checkpoint = _last_checkpoint(folder) if resume else None
@@ -144,13 +143,19 @@ def train_run(
         facts.metrics = evaluation.headline()
         facts.write(ModelLayout(folder.model).facts)
     write_card(classifier, evaluation, split, ModelLayout(folder.model).card)
-    shutil.rmtree(folder.checkpoints)
-    folder.state.unlink()
     if output.exists():
         shutil.rmtree(output)
     folder.folder.rename(output)
+    # What only resuming needs goes last, so that a run cut off before this line can be resumed.
+    finished = RunLayout(output)
+    shutil.rmtree(finished.checkpoints)
+    finished.state.unlink()
     state.wait_for_everyone()
-    return Run(RunLayout(output), classifier, evaluation)
+    return Run(finished, classifier, evaluation)
+
+
+def _say_nothing(line: str) -> None:
+    pass
 
 
 def _last_checkpoint(folder: RunLayout) -> str | None:
@@ -167,10 +172,19 @@ def _set_visible_device(device: str) -> None:
     pick_device(device if not device.startswith("cuda:") else "cuda")
 
 
-def _open_run(folder: RunLayout, output: Path, corpus: Corpus, recipe: Recipe, resume: bool, overwrite: bool) -> None:
-    state: dict[str, Any] = {"corpus": corpus.fingerprint, "recipe": recipe.model_dump(mode="json")}
+def _state(corpus: Corpus, recipe: Recipe) -> dict[str, Any]:
+    return {"corpus": corpus.fingerprint, "recipe": recipe.model_dump(mode="json")}
+
+
+def _check_output(
+    folder: RunLayout, output: Path, corpus: Corpus, recipe: Recipe, resume: bool, overwrite: bool
+) -> None:
+    """Refuse what would lose something; nothing is written here."""
+    state = _state(corpus, recipe)
     if output.exists() and not overwrite:
         raise UserError(f"{output} exists. Name another --output, or replace it with --overwrite.")
+    if output.exists() and not (RunLayout(output).recipe.exists() or (output.is_dir() and not any(output.iterdir()))):
+        raise UserError(f"{output} is no run, so --overwrite does not delete it. Name another --output.")
     if resume:
         if not folder.state.exists():
             raise UserError(f"--resume: no unfinished run at {folder.folder}.")
@@ -183,16 +197,21 @@ def _open_run(folder: RunLayout, output: Path, corpus: Corpus, recipe: Recipe, r
                 f"--resume: the recipe has changed since the run began ({', '.join(changed)}). "
                 f"Give the same recipe and settings, or start anew with --overwrite."
             )
-        return
+    elif folder.folder.exists() and not overwrite:
+        raise UserError(
+            f"An unfinished run is at {folder.folder}. Go on with it with --resume, or start anew with --overwrite."
+        )
+
+
+def _open_run(folder: RunLayout, corpus: Corpus, recipe: Recipe, split: Split) -> None:
     if folder.folder.exists():
-        if not overwrite:
-            raise UserError(
-                f"An unfinished run is at {folder.folder}. Go on with it with --resume, or start anew with --overwrite."
-            )
         shutil.rmtree(folder.folder)
-    folder.folder.mkdir(parents=True)
+    folder.splits.mkdir(parents=True)
+    for name, part in split.parts().items():
+        if len(part):
+            part.write(folder.split(name))
     folder.recipe.write_text(recipe.to_yaml(), "utf-8")
-    folder.state.write_text(json.dumps(state, indent=2) + "\n", "utf-8")
+    folder.state.write_text(json.dumps(_state(corpus, recipe), indent=2) + "\n", "utf-8")
 
 
 def _limit(corpus: Corpus, recipe: Recipe) -> Corpus:

@@ -163,8 +163,7 @@ def test_a_users_mistake_is_told_in_words(
     assert shown.startswith("error: ")
     assert expected in shown
     assert "Traceback" not in shown
-    # Nothing lost and nothing left behind, an unfinished run that can be resumed aside.
-    assert [p.name for p in sorted(tmp_path.iterdir()) if p.name != "run.partial"] == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

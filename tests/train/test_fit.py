@@ -126,6 +126,14 @@ def test_finished_run_is_kept_without_overwrite(run: Run, corpus: Corpus, recipe
         train_run(corpus, recipe, run.layout.folder, say=quiet)
 
 
+def test_overwrite_never_deletes_what_is_no_run(corpus: Corpus, recipe: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("years of work", "utf-8")
+    with pytest.raises(UserError, match="is no run, so --overwrite does not delete it"):
+        train_run(corpus, recipe, tmp_path / "thesis", overwrite=True, say=quiet)
+    assert (tmp_path / "thesis" / "chapter.txt").exists()
+
+
 def test_the_best_epoch_is_kept(run: Run) -> None:
     log = [json.loads(line) for line in run.layout.log.read_text("utf-8").splitlines()]
     best = max(entry["eval_macro_f1"] for entry in log if "eval_macro_f1" in entry)
