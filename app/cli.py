@@ -390,8 +390,12 @@ def _predict(options: Any) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from conflict_framing.model import CheckpointClassifier
-    from conflict_framing.model.predict import PredictOptions, predict_files
+    from conflict_framing.model.predict import PredictOptions, check_paths, predict_files
 
+    reading = PredictOptions(
+        text_column=options.text_column, encoding=options.encoding, input_format=options.format, among=options.among
+    )
+    check_paths(options.input, options.output, options=reading, overwrite=options.overwrite)
     classifier = CheckpointClassifier.from_pretrained(options.model, device=options.device)
     if options.batch_size:
         classifier.batch_size = options.batch_size
@@ -410,12 +414,7 @@ def _predict(options: Any) -> int:
             classifier,
             options.input,
             options.output,
-            options=PredictOptions(
-                text_column=options.text_column,
-                encoding=options.encoding,
-                input_format=options.format,
-                among=options.among,
-            ),
+            options=reading,
             overwrite=options.overwrite,
             on_progress=lambda done, total: bar.update(task, completed=done, total=total),
         )

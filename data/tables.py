@@ -386,7 +386,8 @@ def open_writer(path: Path, format: Format, columns: Mapping[str, Any]) -> RowWr
         columns: names in order, each with its Arrow type (only Parquet looks at the types).
 
     Raises:
-        UserError: the format cannot hold rows.
+        UserError: Parquet with .gz.
+        ValueError: the format cannot hold rows.
     """
     if format == "jsonl":
         return _JsonlWriter(path)
@@ -398,7 +399,7 @@ def open_writer(path: Path, format: Format, columns: Mapping[str, Any]) -> RowWr
         if path.name.removesuffix(".partial").lower().endswith(".gz"):
             raise UserError("Parquet compresses itself: name the output FILE.parquet, without .gz.")
         return _ParquetWriter(path, pyarrow.schema(list(columns.items())))
-    raise UserError(f"{path}: predictions are rows; name the output .jsonl, .csv, .tsv or .parquet.")
+    raise ValueError(f"no writer for the format {format!r}")
 
 
 def arrow_type(values_seen: set[type]) -> Any:

@@ -27,6 +27,7 @@ from ..data.tables import (
     parquet_schema,
     read_table,
     read_text,
+    require_file,
 )
 from .classifier import WINDOW, CheckpointClassifier, Prediction
 
@@ -104,11 +105,8 @@ def predict_files(
     """
     options = options or PredictOptions()
     output = Path(output)
-    report = PredictReport(output, output.with_name(output.name + ".rejected.jsonl"))
-    kind = format_of(output)
-    for path in (output, report.rejected_file):
-        if path.exists() and not overwrite:
-            raise UserError(f"{path} exists. Name another --output, or replace it with --overwrite.")
+    report = PredictReport(output, _rejected_file(output))
+    kind = check_paths(inputs, output, options=options, overwrite=overwrite)
     output.parent.mkdir(parents=True, exist_ok=True)
     probe = classifier.predict("A probe.", among=options.among)  # wrong labels in `among` fail before any work
     with tempfile.TemporaryDirectory() as spool:
@@ -158,6 +156,36 @@ def predict_files(
         rejected_partial.unlink()
         report.rejected_file.unlink(missing_ok=True)
     return report
+
+
+def check_paths(
+    inputs: Sequence[str | Path], output: str | Path, *, options: PredictOptions, overwrite: bool
+) -> Format:
+    """What can be told from names alone, so that nobody waits for a model to learn of a typing error.
+
+    Returns:
+        The output's format.
+
+    Raises:
+        UserError: an input is missing, empty or of no known format, or the output exists or is of none.
+    """
+    output = Path(output)
+    kind = format_of(output)
+    if kind == "text":
+        raise UserError(f"{output}: predictions are rows; name the output .jsonl, .csv, .tsv or .parquet.")
+    for path in (output, _rejected_file(output)):
+        if path.exists() and not overwrite:
+            raise UserError(f"{path} exists. Name another --output, or replace it with --overwrite.")
+    for source in inputs:
+        if str(source) != STDIN:
+            require_file(source)
+            if options.input_format is None:
+                format_of(source)
+    return kind
+
+
+def _rejected_file(output: Path) -> Path:
+    return output.with_name(output.name + ".rejected.jsonl")
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,7 @@ def wrong_inputs(folder: Path) -> dict[str, tuple[list[str], str]]:
         "predict: empty file": (predict("empty.jsonl"), "the file is empty"),
         "predict: header only": (predict("header.csv"), "no rows in it"),
         "predict: blank article": (predict("blank.txt"), "no text in it"),
-        "predict: folder": (predict("taken"), "is not one of"),
+        "predict: folder": (predict("taken"), "is a folder"),
         "predict: unknown output": (predict("good.jsonl", "out.xlsx"), ".xlsx is not one of"),
         "predict: text output": (predict("good.jsonl", "out.txt"), "predictions are rows"),
         "no model": (["read", str(folder / "good.jsonl"), "--model", str(folder / "taken")], "not a model"),
