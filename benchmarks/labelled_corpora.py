@@ -29,8 +29,6 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="a.b=v")
     options = parser.parse_args()
     folders = sorted(path for path in require(options.folder, "The labelled corpora").iterdir() if path.is_dir())
-    rows = []
-    sources = []
     for folder in folders:
         if options.only and folder.name not in options.only:
             continue
@@ -38,19 +36,16 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as place:
             run = train_run(corpus, load_recipe(options.recipe, options.set), Path(place) / "run")
         assert run.evaluation is not None
+        rows = []
         for scored in (run.evaluation.model, *run.evaluation.baselines):
-            name = options.recipe if scored is run.evaluation.model else scored.name
-            per_label = ", ".join(
-                f"{label} {value:.3f}" for label, value in zip(corpus.label_names, scored.metrics["f1"], strict=True)
-            )
+            name = f"recipe {options.recipe}" if scored is run.evaluation.model else scored.name
             figures = [f"{scored.metrics[key]:.3f}" for key in ("macro_f1", "accuracy", "mcc")]
-            rows.append([f"{folder.name}: {name}", *figures, per_label])
-        seconds = run.classifier.facts.training["seconds"]
-        sources.append(f"{folder.name} (trained in {seconds:.0f} s) – {published(folder)}")
-    print()
-    print_table(["corpus: classifier", "macro-F1", "accuracy", "MCC", "F1 by label"], rows)
-    print()
-    print("\n\n".join(sources))
+            per_label = zip(corpus.label_names, scored.metrics["f1"], strict=True)
+            rows.append([name, *figures, ", ".join(f"{label} {value:.3f}" for label, value in per_label)])
+        # Printed corpus by corpus, so that nothing is lost when a long run is broken off.
+        print(f"\n{folder.name}, {run.evaluation.n} test sentences:\n", flush=True)
+        print_table(["classifier", "macro-F1", "accuracy", "MCC", "F1 by label"], rows)
+        print(f"\n{published(folder)}", flush=True)
 
 
 if __name__ == "__main__":
