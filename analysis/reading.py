@@ -71,7 +71,7 @@ def to_terminal(reading: Reading) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
-    table.add_column(ratio=1)
+    table.add_column(ratio=1, overflow="fold")
     previous = None
     for span, prediction in reading.sentences:
         if previous is not None and span.paragraph != previous:

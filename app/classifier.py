@@ -68,6 +68,7 @@ class FramingClassifier(CheckpointClassifier):
 
 
 def _corpus_of(sentences: Sequence[str], labels: Sequence[str], documents: Sequence[str] | None) -> Corpus:
+    labels = [str(label) for label in labels]
     names = sorted(set(labels))
     bundled = Codebook.bundled()
     known = len(names) > 1 and set(names) <= set(bundled.label_names)

@@ -50,10 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             raise
         _complain(str(error))
         sys.exit(EXIT_USER_ERROR)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         if options.debug:
             raise
-        _complain("Interrupted.")
+        say(str(interrupt) or "Interrupted.")
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:  # the reader of a pipe (head, less) has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -455,12 +455,18 @@ example:
 
 def _read(options: Any) -> int:
     from conflict_framing.analysis import print_reading, read_article, to_html
-    from conflict_framing.data.tables import display_name, read_text
+    from conflict_framing.data.tables import display_name, format_of, read_text, require_file
     from conflict_framing.model import CheckpointClassifier
 
     page = Path(options.html) if options.html else None
     if page is not None and page.exists() and not options.overwrite:
         raise UserError(f"{page} exists. Name another --html, or replace it with --overwrite.")
+    if options.article != "-":
+        require_file(options.article)
+        if page is not None and page.exists() and page.samefile(options.article):
+            raise UserError(f"{page} is the article itself. Name another --html.")
+        if format_of(options.article) != "text":
+            raise UserError(f"{options.article} is a table; 'read' shows one article. Label tables with 'predict'.")
     article = read_text(options.article, options.encoding)
     classifier = CheckpointClassifier.from_pretrained(options.model, device=options.device)
     title = display_name(options.article) if options.article == "-" else Path(options.article).name
@@ -528,7 +534,7 @@ rest, and for each value of a column. Without FILE: the bundled corpus.
         "Overall and for each value of a column. Without FILE: the bundled corpus.\n",
     )
     stats.add_argument("file", nargs="*", metavar="FILE", help=f"annotated sentences: {_FORMATS}")
-    stats.add_argument("--by", default="register", metavar="COLUMN", help="break down by it (default: register)")
+    stats.add_argument("--by", metavar="COLUMN", help="break down by it (default: register, where there is one)")
     _add_columns(stats, label=True)
     _add_encoding(stats)
 
@@ -541,9 +547,12 @@ def _corpus_stats(options: Any) -> int:
         *options.file, text_column=options.text_column, label_column=options.label_column, encoding=options.encoding
     )
     table = Table(box=None, pad_edge=False)
-    for name in (options.by, "documents", "sentences", "words", *corpus.label_names):
-        table.add_column(name, justify="left" if name == options.by else "right", no_wrap=True)
-    for value, part in count_by(corpus, options.by).items():
+    parts = count_by(corpus, options.by) if options.by else {"all": corpus}
+    if not options.by and any("register" in sentence.extras for sentence in corpus.sentences):
+        parts = count_by(corpus, "register")
+    for name in (options.by or "register", "documents", "sentences", "words", *corpus.label_names):
+        table.add_column(name, justify="right" if table.columns else "left", no_wrap=True)
+    for value, part in parts.items():
         documents = len({s.document for s in part.sentences if s.document})
         words = sum(len(text.split()) for text in part.texts) / len(part)
         shares = (f"{count / len(part):.0%}" for count in part.counts().values())
@@ -619,11 +628,11 @@ example:
 def _recipe(options: Any) -> int:
     from conflict_framing.train.recipe import load_recipe, recipe_names
 
-    if options.name is None:
+    if options.name is None and not options.set:
         for name in recipe_names():
             out.print(f"{name:10} backbone {load_recipe(name).backbone}")
         return EXIT_OK
-    out.print(load_recipe(options.name, options.set).to_yaml(), markup=False, end="", soft_wrap=True)
+    out.print(load_recipe(options.name or "default", options.set).to_yaml(), markup=False, end="", soft_wrap=True)
     return EXIT_OK
 
 

@@ -70,7 +70,8 @@ def format_of(path: str | Path) -> Format:
         known = ", ".join(sorted(_SUFFIXES))
         raise UserError(
             f"{path}: the format is read from the file's name, and {suffix or 'a name without suffix'} "
-            f"is not one of {known} (each also with .gz). Rename the file."
+            f"is not one of {known} (each also with .gz). "
+            f"Rename or convert the file."
         )
     return _SUFFIXES[suffix]
 
@@ -216,7 +217,10 @@ def _csv_rows(stream: IO[str], path: str, delimiter: str) -> Iterator[Row | BadR
     header = [name.strip() for name in header]
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
-        raise UserError(f"{path}:1: the header names a column twice: {', '.join(map(repr, twice))}.")
+        raise UserError(
+            f"{path}:1: the header names a column twice: {', '.join(map(repr, twice))}. "
+            f"Give every column a name of its own."
+        )
     while True:
         start = reader.line_num + 1
         try:
@@ -224,13 +228,13 @@ def _csv_rows(stream: IO[str], path: str, delimiter: str) -> Iterator[Row | BadR
         except StopIteration:
             return
         except csv.Error as error:
-            reason = f"malformed row: {error}"
             if "unexpected end of data" in str(error):
-                reason = (
-                    f"a quotation mark opened here is never closed, so the rest of the file "
-                    f"(to line {reader.line_num}) cannot be read"
-                )
-            yield BadRow(path, start, reason, "")
+                # No bad row but a bad file: all that follows stands inside the quotation.
+                raise UserError(
+                    f"{display_name(path)}:{start}: a quotation mark opened in this row is never closed, so "
+                    f"nothing after it can be read (to line {reader.line_num}). Close it, or double it if it is text."
+                ) from None
+            yield BadRow(path, start, f"malformed row: {error}", "")
             continue
         if not fields:
             continue

@@ -26,6 +26,16 @@ Probabilities = npt.NDArray[np.float32]
 # keep a stream's memory constant and its progress steady.
 WINDOW = 1024
 BATCH_SIZE = 32
+# One of these comes with every Hugging Face tokenizer. Without any, transformers would make up an
+# empty one without a word, and every sentence would get the same label.
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +100,7 @@ class CheckpointClassifier:
             MissingExtraError: PyTorch or transformers is not installed.
         """
         try:
+            from safetensors import SafetensorError
             from transformers import AutoModelForSequenceClassification, AutoTokenizer
         except ImportError:
             raise MissingExtraError("transformers", "train", "Loading a model") from None
@@ -101,13 +112,18 @@ class CheckpointClassifier:
                 f"--model {name}: no .safetensors weights in {source}. Either the folder is incomplete, or its "
                 f"weights are pickled, and those are not loaded."
             )
+        if not any((source / file).exists() for file in TOKENIZER_FILES):
+            raise UserError(
+                f"--model {name}: no tokenizer in {source} (expected one of {', '.join(TOKENIZER_FILES)}). "
+                f"The folder is incomplete; copy it whole."
+            )
         with quiet_transformers():
             try:
                 model = AutoModelForSequenceClassification.from_pretrained(
                     source, use_safetensors=True, trust_remote_code=False, local_files_only=True
                 )
                 tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, local_files_only=True)
-            except (OSError, ValueError, KeyError) as error:
+            except (OSError, ValueError, KeyError, SafetensorError) as error:
                 raise UserError(f"--model {name}: {source} cannot be loaded: {error}") from None
         labels = [model.config.id2label[place] for place in range(model.config.num_labels)]
         codebook = read_codebook(source, labels)
@@ -130,6 +146,8 @@ class CheckpointClassifier:
         with quiet_transformers():
             self.model.save_pretrained(layout.folder)
             self.tokenizer.save_pretrained(str(layout.folder))
+        # safetensors writes its file for the owner's eyes only; runs are shared.
+        layout.weights.chmod(layout.config.stat().st_mode)
         layout.codebook.write_text(self.codebook.to_yaml(), "utf-8")
         self.facts.write(layout.facts)
 

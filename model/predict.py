@@ -115,8 +115,8 @@ def predict_files(
         renamed = _free_names(survey.columns, list(prediction_columns(probe)))
         columns = {renamed[name]: type_ for name, type_ in survey.columns.items()}
         columns |= {name: arrow_type({type(value)}) for name, value in prediction_columns(probe).items()}
-        partial = output.with_name(output.name + ".partial")
-        rejected_partial = report.rejected_file.with_name(report.rejected_file.name + ".partial")
+        partial = _partial(output)
+        rejected_partial = _partial(report.rejected_file)
         writer = open_writer(partial, kind, columns)
         rejects = open_writer(rejected_partial, "jsonl", {})
         try:
@@ -148,7 +148,10 @@ def predict_files(
             raise
         except KeyboardInterrupt:
             writer.close()
-            raise UserError(f"Stopped. The first {report.written} rows are in {partial}.") from None
+            raise KeyboardInterrupt(
+                f"Stopped. The first {report.written} rows are in {partial}; keep it under another name, "
+                f"or start again with --overwrite."
+            ) from None
     partial.replace(output)
     if report.rejected:
         rejected_partial.replace(report.rejected_file)
@@ -173,15 +176,21 @@ def check_paths(
     kind = format_of(output)
     if kind == "text":
         raise UserError(f"{output}: predictions are rows; name the output .jsonl, .csv, .tsv or .parquet.")
-    for path in (output, _rejected_file(output)):
+    for path in (output, _rejected_file(output), _partial(output)):
         if path.exists() and not overwrite:
             raise UserError(f"{path} exists. Name another --output, or replace it with --overwrite.")
     for source in inputs:
         if str(source) != STDIN:
             require_file(source)
+            if output.exists() and output.samefile(source):
+                raise UserError(f"{output} is an input too, and would be lost. Name another --output.")
             if options.input_format is None:
                 format_of(source)
     return kind
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(path.name + ".partial")
 
 
 def _rejected_file(output: Path) -> Path:
@@ -207,6 +216,10 @@ class _Source:
             shutil.copyfileobj(sys.stdin.buffer, stream)
         if not copy.stat().st_size:
             raise UserError("standard input is empty.")
+        with copy.open("rb") as stream:
+            gzipped = stream.read(2) == b"\x1f\x8b"
+        if gzipped:
+            copy = copy.rename(copy.with_name(copy.name + ".gz"))
         return cls(str(copy), display_name(STDIN), kind)
 
     def rows(self, options: PredictOptions) -> Iterator[Row | BadRow]:

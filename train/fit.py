@@ -190,7 +190,10 @@ def _check_output(
             raise UserError(f"--resume: no unfinished run at {folder.folder}.")
         before = json.loads(folder.state.read_text("utf-8"))
         if before["corpus"] != state["corpus"]:
-            raise UserError("--resume: the corpus has changed since the run began. Start anew with --overwrite.")
+            raise UserError(
+                "--resume: the corpus is not the one that the run began with. Give the same --corpus, or start anew "
+                "with --overwrite."
+            )
         if before["recipe"] != state["recipe"]:
             changed = [key for key in state["recipe"] if before["recipe"].get(key) != state["recipe"][key]]
             raise UserError(

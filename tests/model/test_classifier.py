@@ -143,6 +143,19 @@ def test_pickled_weights_are_refused(folder: Path) -> None:
         CheckpointClassifier.from_pretrained(folder)
 
 
+def test_incomplete_and_damaged_folders_are_refused(folder: Path) -> None:
+    weights = ModelLayout(folder).weights.read_bytes()
+    assert ModelLayout(folder).weights.stat().st_mode == ModelLayout(folder).config.stat().st_mode
+    ModelLayout(folder).weights.write_bytes(weights[:5000])
+    with pytest.raises(UserError, match="cannot be loaded"):
+        CheckpointClassifier.from_pretrained(folder)
+    ModelLayout(folder).weights.write_bytes(weights)
+    for name in ("tokenizer.json", "vocab.txt"):
+        (folder / name).unlink(missing_ok=True)
+    with pytest.raises(UserError, match="no tokenizer in"):
+        CheckpointClassifier.from_pretrained(folder)
+
+
 def test_what_is_no_model_is_told(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="not a model: neither"):

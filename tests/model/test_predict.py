@@ -101,7 +101,7 @@ def test_standard_input(
     pyarrow.parquet.write_table(pyarrow.table({"text": ["a raid"]}), tmp_path / "x.parquet")
     content = {
         "text": b"A raid.",
-        "jsonl": b'{"text": "a raid"}\n',
+        "jsonl": gzip.compress(b'{"text": "a raid"}\n'),
         "csv": b"text\na raid\n",
         "parquet": (tmp_path / "x.parquet").read_bytes(),
     }[form]
@@ -130,6 +130,28 @@ def test_existing_output_is_kept_without_overwrite(classifier: CheckpointClassif
     assert (tmp_path / "out.jsonl").read_text("utf-8") == "precious"
     predict_files(classifier, [source], tmp_path / "out.jsonl", overwrite=True)
     assert json.loads((tmp_path / "out.jsonl").read_text("utf-8"))["text"] == "calm"
+
+
+def test_output_never_replaces_an_input(classifier: CheckpointClassifier, tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", [{"text": "calm"}])
+    (tmp_path / "link.jsonl").symlink_to(source)
+    with pytest.raises(UserError, match="is an input too"):
+        predict_files(classifier, [source], tmp_path / "link.jsonl", overwrite=True)
+    assert source.read_text("utf-8") == '{"text": "calm"}\n'
+
+
+def test_ctrl_c_tells_where_the_rows_are(
+    classifier: CheckpointClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def press(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    source = write_jsonl(tmp_path / "in.jsonl", [{"text": "calm"}])
+    with pytest.raises(KeyboardInterrupt, match=r"The first 1 rows are in .*out\.jsonl\.partial"):
+        predict_files(classifier, [source], tmp_path / "out.jsonl", on_progress=press)
+    assert json.loads((tmp_path / "out.jsonl.partial").read_text("utf-8"))["text"] == "calm"
+    with pytest.raises(UserError, match=r"out\.jsonl\.partial exists"):
+        predict_files(classifier, [source], tmp_path / "out.jsonl")
 
 
 def test_input_that_cannot_be_read_leaves_no_output(classifier: CheckpointClassifier, tmp_path: Path) -> None:
