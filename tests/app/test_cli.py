@@ -90,6 +90,7 @@ CASES = [
     "predict: text output",
     "predict: unknown output",
     "predict: wrong encoding",
+    "read: a table",
     "too few examples",
     "unknown device",
     "unknown recipe",
@@ -110,6 +111,7 @@ def wrong_inputs(folder: Path) -> dict[str, tuple[list[str], str]]:
     (folder / "header.csv").write_text("text,label\n", "utf-8")
     (folder / "columns.csv").write_text("sentence,code\na,b\n", "utf-8")
     (folder / "blank.txt").write_text("\n \n", "utf-8")
+    (folder / "article.txt").write_text("The town was calm.", "utf-8")
     (folder / "taken").mkdir()
 
     def train(corpus: str, *more: str) -> list[str]:
@@ -142,7 +144,8 @@ def wrong_inputs(folder: Path) -> dict[str, tuple[list[str], str]]:
         "predict: folder": (predict("taken"), "is a folder"),
         "predict: unknown output": (predict("good.jsonl", "out.xlsx"), ".xlsx is not one of"),
         "predict: text output": (predict("good.jsonl", "out.txt"), "predictions are rows"),
-        "no model": (["read", str(folder / "good.jsonl"), "--model", str(folder / "taken")], "not a model"),
+        "no model": (["read", str(folder / "article.txt"), "--model", str(folder / "taken")], "not a model"),
+        "read: a table": (["read", str(folder / "good.jsonl"), "--model", "MODEL"], "is a table; 'read' shows one"),
         "codebook": (train("good.jsonl", "--codebook", str(folder / "none.yaml")), "no such codebook file"),
     }
 
