@@ -15,6 +15,8 @@ from rich.table import Table
 from conflict_framing.data.errors import UserError
 
 if TYPE_CHECKING:
+    from conflict_framing.data import Corpus
+    from conflict_framing.train import Study
     from conflict_framing.train.evaluation import Evaluation
 
 EXIT_OK = 0
@@ -194,7 +196,12 @@ examples:
   conflict-framing train --corpus my.csv --output runs/mine --set training.epochs=4
   conflict-framing train --recipe smoke --output runs/smoke           (seconds, to see it work)
   conflict-framing train --resume --output runs/default               (after Ctrl-C or a crash)
+  conflict-framing train --held-out register --output runs/registers  (how good on unseen registers)
+  conflict-framing train --seeds 3 --output runs/seeds                (how much is chance)
   accelerate launch -m conflict_framing train --output runs/default   (several GPUs)
+
+--folds, --held-out and --seeds train several times and measure on what was held out, with 95 %
+intervals over documents; --output is then a folder of runs with study.md and study.json.
 """,
     )
     parser.add_argument("--output", required=True, metavar="RUN", help="folder for the run: model, report, splits, log")
@@ -211,11 +218,33 @@ examples:
     parser.add_argument(
         "--set", action="append", default=[], metavar="a.b=v", help="change one setting of the recipe; can be repeated"
     )
+    parser.add_argument("--folds", type=_several, metavar="N", help="cross-validate: N folds, documents kept whole")
+    parser.add_argument(
+        "--held-out",
+        metavar="COLUMN",
+        help="hold the values of a column out whole (register, theatre): each is tested by a model that never saw "
+        "it; in 5 folds, or --folds",
+    )
+    parser.add_argument("--seeds", type=_positive, default=1, metavar="N", help="train each with N seeds (default: 1)")
     parser.add_argument("--resume", action="store_true", help="go on with the unfinished run at --output")
     _add_columns(parser, label=True)
     _add_encoding(parser)
     _add_device(parser)
     _add_overwrite(parser)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("expected a number of at least 1")
+    return number
+
+
+def _several(text: str) -> int:
+    number = int(text)
+    if number < 2:
+        raise argparse.ArgumentTypeError("expected a number of at least 2")
+    return number
 
 
 def _train(options: Any) -> int:
@@ -230,18 +259,24 @@ def _train(options: Any) -> int:
         label_column=options.label_column,
         encoding=options.encoding,
     )
-    from conflict_framing.train import Interrupted, train_run
+    from conflict_framing.train import Interrupted, run_study, train_run
 
+    common = {"device": options.device, "resume": options.resume, "overwrite": options.overwrite, "say": say}
     try:
-        run = train_run(
-            corpus,
-            recipe,
-            options.output,
-            device=options.device,
-            resume=options.resume,
-            overwrite=options.overwrite,
-            say=say,
-        )
+        if options.folds or options.held_out or options.seeds > 1:
+            study = run_study(
+                corpus,
+                recipe,
+                options.output,
+                folds=options.folds,
+                held_out=options.held_out,
+                seeds=options.seeds,
+                **common,
+            )
+            print_study(study)
+            out.print(f"report  {Path(options.output) / 'study.md'}", soft_wrap=True)
+            return EXIT_OK
+        run = train_run(corpus, recipe, options.output, **common)
     except (Interrupted, KeyboardInterrupt) as stopped:
         where = f" The last checkpoint is in {stopped}." if isinstance(stopped, Interrupted) else ""
         command = [argument for argument in sys.argv[1:] if argument not in ("--resume", "--overwrite")]
@@ -252,6 +287,24 @@ def _train(options: Any) -> int:
         out.print(f"report  {run.layout.evaluation / 'report.md'}", soft_wrap=True)
     out.print(f"model   {run.layout.model}", soft_wrap=True)
     return EXIT_OK
+
+
+def print_study(study: "Study") -> None:
+    """The pooled figures of every seed, then those of every held-out value."""
+    for title, rows in (("", study.seeds), ("held out", study.values)):
+        if not rows:
+            continue
+        table = Table(title=study.question if not title else None, title_justify="left", box=None, pad_edge=False)
+        names = (title, "sentences", "macro-F1", "95 % interval", "accuracy")
+        for name in (*names, *(f"F1 {label}" for label in study.labels if not title)):
+            table.add_column(name, justify="right" if table.columns else "left")
+        for row in rows:
+            figures = [f"{row.macro_f1:.3f}", _interval(row.intervals["macro_f1"]), f"{row.accuracy:.3f}"]
+            per_label = [f"{value:.3f}" for value in row.f1] if not title else []
+            table.add_row(row.name, f"{row.n:,}", *figures, *per_label)
+        out.print(table, "")
+    if study.spread is not None:
+        out.print(f"macro-F1 over {len(study.seeds)} seeds: {study.mean:.3f} ± {study.spread:.3f} (SD)")
 
 
 # --- evaluate ------------------------------------------------------------------------------------
@@ -318,24 +371,28 @@ def _evaluate(options: Any) -> int:
 def print_evaluation(evaluation: "Evaluation") -> None:
     """The headline table and the per-label table."""
     table = Table(title=f"{evaluation.data} (n = {evaluation.n:,})", title_justify="left", box=None, pad_edge=False)
-    for name in ("classifier", "macro-F1", "accuracy", "MCC", "ECE"):
+    for name in ("classifier", "macro-F1", "95 % interval", "accuracy", "MCC", "ECE"):
         table.add_column(name, justify="left" if name == "classifier" else "right")
     for scored in (evaluation.model, *evaluation.baselines):
         style = "bold" if scored is evaluation.model else ""
-        table.add_row(
-            scored.name, *(f"{scored.metrics[key]:.3f}" for key in ("macro_f1", "accuracy", "mcc", "ece")), style=style
-        )
+        macro_f1, *others = (f"{scored.metrics[key]:.3f}" for key in ("macro_f1", "accuracy", "mcc", "ece"))
+        table.add_row(scored.name, macro_f1, _interval(scored.metrics["intervals"]["macro_f1"]), *others, style=style)
     labels = Table(box=None, pad_edge=False)
-    for name in ("label", "precision", "recall", "F1", "support"):
+    for name in ("label", "precision", "recall", "F1", "95 % interval", "support"):
         labels.add_column(name, justify="left" if name == "label" else "right", no_wrap=name == "label")
     metrics = evaluation.model.metrics
     for place, name in enumerate(evaluation.codebook.label_names):
         figures = (f"{metrics[key][place]:.3f}" for key in ("precision", "recall", "f1"))
-        labels.add_row(name, *figures, f"{metrics['support'][place]:,}")
+        bounds = _interval(metrics["intervals"]["f1"][place])
+        labels.add_row(name, *figures, bounds, f"{metrics['support'][place]:,}")
     for part in (table, "", labels, ""):
         out.print(part)
     for note in evaluation.notes:
         say(f"note: {note}")
+
+
+def _interval(bounds: Sequence[float]) -> str:
+    return f"{bounds[0]:.3f}–{bounds[1]:.3f}"
 
 
 # --- predict and read ----------------------------------------------------------------------------
@@ -377,13 +434,6 @@ examples:
     )
     _add_encoding(parser)
     _add_overwrite(parser)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("expected a number of at least 1")
-    return number
 
 
 def _predict(options: Any) -> int:
@@ -495,8 +545,16 @@ def _add_corpus(commands: Any) -> None:
         """\
 Finds, each with path:line: malformed rows, empty text, labels that the codebook does not have,
 duplicates, near-duplicates across documents (contrast pairs that share a group are exempt), and
-documents or groups torn apart by a split column. Without FILE: the bundled corpus.
-Exit status 0 when clean, 3 when problems were found.
+documents or groups torn apart by a split column. Warns of registers, theatres and kinds of actors
+that go with one label: a model may learn them instead of the framing. Without FILE: the bundled
+corpus. Exit status 0 when clean, 3 when problems were found (with --strict, warnings count too).
+
+--label-errors lists the sentences whose label is likely wrong, the likeliest first, for a person to
+read again: their labels contradict a classifier that was trained without their documents (cleanlab).
+
+examples:
+  conflict-framing corpus check my.csv --label-errors suspects.csv
+  conflict-framing corpus check runs/mine/splits/*.jsonl      (leaks between the parts of a run)
 """,
     )
     check.add_argument("file", nargs="*", metavar="FILE", help=f"annotated sentences: {_FORMATS}")
@@ -507,8 +565,17 @@ Exit status 0 when clean, 3 when problems were found.
         default=0.7,
         help="Jaccard similarity of word triples from which sentences are near-duplicates (default: 0.7)",
     )
+    check.add_argument("--strict", action="store_true", help="let warnings count as problems")
+    check.add_argument(
+        "--label-errors", metavar="FILE", help="write the likely label errors there (.jsonl, .csv, .tsv or .parquet)"
+    )
+    check.add_argument(
+        "--backbone", default="all-MiniLM-L6-v2", metavar="NAME|FOLDER", help="of the embeddings for --label-errors"
+    )
     _add_columns(check, label=True)
     _add_encoding(check)
+    _add_device(check)
+    check.add_argument("--overwrite", action="store_true", help="replace what stands at --label-errors")
 
     agreement = _command(
         actions,
@@ -531,34 +598,61 @@ rest, and for each value of a column. Without FILE: the bundled corpus.
         "stats",
         _corpus_stats,
         "count sentences, documents and labels",
-        "Overall and for each value of a column. Without FILE: the bundled corpus.\n",
+        """\
+Overall and for each value of a column, then the lengths of the sentences by label. With --picture
+the same as a picture. Without FILE: the bundled corpus.
+
+The column "actor" need not be there: without it, sentences are counted by the kinds of actors that
+they mention (government, army, police, armed group, …).
+
+examples:
+  conflict-framing corpus stats my.csv --by outlet
+  conflict-framing corpus stats --by register theatre actor --picture balance.png
+""",
     )
     stats.add_argument("file", nargs="*", metavar="FILE", help=f"annotated sentences: {_FORMATS}")
-    stats.add_argument("--by", metavar="COLUMN", help="break down by it (default: register, where there is one)")
+    stats.add_argument(
+        "--by", nargs="+", metavar="COLUMN", help="break down by these (default: register, where there is one)"
+    )
+    stats.add_argument("--picture", metavar="FILE", help="draw label shares and lengths: .png, .svg or .pdf")
+    stats.add_argument("--overwrite", action="store_true", help="replace what stands at --picture")
     _add_columns(stats, label=True)
     _add_encoding(stats)
 
 
 def _corpus_stats(options: Any) -> int:
     from conflict_framing.data import load_corpus
-    from conflict_framing.data.corpus import count_by
+    from conflict_framing.data.balance import QUANTILES, count_by, draw_balance, lengths
 
+    picture = Path(options.picture) if options.picture else None
+    if picture is not None and picture.exists() and not options.overwrite:
+        raise UserError(f"{picture} exists. Name another --picture, or replace it with --overwrite.")
     corpus = load_corpus(
         *options.file, text_column=options.text_column, label_column=options.label_column, encoding=options.encoding
     )
-    table = Table(box=None, pad_edge=False)
-    parts = count_by(corpus, options.by) if options.by else {"all": corpus}
-    if not options.by and any("register" in sentence.extras for sentence in corpus.sentences):
-        parts = count_by(corpus, "register")
-    for name in (options.by or "register", "documents", "sentences", "words", *corpus.label_names):
-        table.add_column(name, justify="right" if table.columns else "left", no_wrap=True)
-    for value, part in parts.items():
-        documents = len({s.document for s in part.sentences if s.document})
-        words = sum(len(text.split()) for text in part.texts) / len(part)
-        shares = (f"{count / len(part):.0%}" for count in part.counts().values())
-        table.add_row(value, f"{documents:,}", f"{len(part):,}", f"{words:.0f}", *shares)
+    usual = [name for name in ("register", "theatre", "actor") if any(s.extras.get(name) for s in corpus.sentences)]
+    columns = options.by or usual[:1]
     wide = Console(highlight=False, width=max(out.width, 60 + sum(len(name) + 2 for name in corpus.label_names)))
+    for column in columns or [""]:
+        parts = count_by(corpus, column) if column else {"all": corpus}
+        table = Table(box=None, pad_edge=False)
+        for name in (column, "documents", "sentences", *corpus.label_names):
+            table.add_column(name, justify="right" if table.columns else "left", no_wrap=True)
+        for value, part in parts.items():
+            documents = len({s.document for s in part.sentences if s.document})
+            shares = (f"{count / len(part):.0%}" for count in part.counts().values())
+            table.add_row(value, f"{documents:,}", f"{len(part):,}", *shares)
+        wide.print(table, "")
+    table = Table(box=None, pad_edge=False)
+    for name in ("words per sentence", "mean", *(f"{q:.0%}" for q in QUANTILES), "longest"):
+        table.add_column(name, justify="right" if table.columns else "left", no_wrap=True)
+    for value, part in count_by(corpus, "label").items():
+        length = lengths(part)
+        table.add_row(value, f"{length.mean:.1f}", *(f"{q:.0f}" for q in length.quantiles), f"{length.longest:,}")
     wide.print(table)
+    if picture is not None:
+        draw_balance(corpus, picture, columns)
+        out.print(f"picture  {picture}", soft_wrap=True, markup=False)
     return EXIT_OK
 
 
@@ -581,11 +675,15 @@ def _corpus_agreement(options: Any) -> int:
 
 def _corpus_check(options: Any) -> int:
     from conflict_framing.data import Codebook
+    from conflict_framing.data.balance import one_sided
     from conflict_framing.data.check import check_files
     from conflict_framing.data.corpus import bundled_corpus_files
 
     if not 0 < options.threshold <= 1:
         raise UserError(f"--threshold {options.threshold}: expected a number above 0, at most 1.")
+    suspects = Path(options.label_errors) if options.label_errors else None
+    if suspects is not None and suspects.exists() and not options.overwrite:
+        raise UserError(f"{suspects} exists. Name another --label-errors, or replace it with --overwrite.")
     files = options.file or bundled_corpus_files()
     codebook = Codebook.load(options.codebook) if options.codebook else None if options.file else Codebook.bundled()
     corpus, problems = check_files(
@@ -598,12 +696,41 @@ def _corpus_check(options: Any) -> int:
     )
     for problem in problems:
         out.print(f"{problem.message}  ({problem.kind})", markup=False, soft_wrap=True)
+    warnings = one_sided(corpus) if corpus is not None else []
+    for warning in warnings:
+        out.print(f"warning: {warning}", markup=False, soft_wrap=True)
     if corpus is not None:
         documents = len({s.document for s in corpus.sentences if s.document})
         counts = ", ".join(f"{name} {count:,}" for name, count in corpus.counts().items())
         out.print(f"{len(corpus):,} sentences, {documents:,} documents: {counts}", soft_wrap=True)
-    say(f"{len(problems)} problem(s) found." if problems else "No problems found.")
-    return EXIT_INCOMPLETE if problems else EXIT_OK
+    if corpus is not None and suspects is not None:
+        _write_label_errors(corpus, suspects, options)
+    say(f"{len(problems) or 'No'} problem(s), {len(warnings) or 'no'} warning(s).")
+    return EXIT_INCOMPLETE if problems or (warnings and options.strict) else EXIT_OK
+
+
+def _write_label_errors(corpus: "Corpus", path: Path, options: Any) -> None:
+    from conflict_framing.data.tables import write_table
+    from conflict_framing.model.backbone import resolve_backbone
+    from conflict_framing.train.label_errors import likely_label_errors
+
+    say(f"Looking for likely label errors among {len(corpus):,} sentences …")
+    found = likely_label_errors(corpus, resolve_backbone(options.backbone), device=options.device)
+    write_table(
+        path,
+        [
+            {
+                "place": error.sentence.place,
+                "text": error.sentence.text,
+                "label": error.sentence.label,
+                "suggested": error.suggested,
+                "p_label": round(error.p_label, 4),
+                "p_suggested": round(error.p_suggested, 4),
+            }
+            for error in found
+        ],
+    )
+    out.print(f"{len(found):,} likely label errors, likeliest first, in {path}", soft_wrap=True, markup=False)
 
 
 def _add_recipe(commands: Any) -> None:

@@ -70,13 +70,21 @@ def _duplicates(corpus: Corpus) -> Iterator[Problem]:
         other = first.setdefault(" ".join(_words(sentence.text)), sentence)
         if other is not sentence:
             label = "" if other.label == sentence.label else f", labelled {other.label} there and {sentence.label} here"
-            yield Problem("duplicate", f"{sentence.place}: the same sentence as {other.place}{label}: {_cut(sentence)}")
+            place = f"{sentence.place}: the same sentence as {other.place}"
+            yield Problem("duplicate", f"{place}{label}{_across(sentence, other)}: {_cut(sentence)}")
 
 
 def _exempt(one: Sentence, other: Sentence) -> bool:
     same_group = one.group is not None and one.group == other.group
     same_document = one.document is not None and one.document == other.document
     return same_group or same_document
+
+
+def _across(one: Sentence, other: Sentence) -> str:
+    """Says so where two alike sentences stand in different parts of the split: a score would be too good."""
+    if one.split is None or other.split is None or one.split == other.split:
+        return ""
+    return f", across the split ({other.split} there, {one.split} here)"
 
 
 def _near_duplicates(corpus: Corpus, threshold: float) -> Iterator[Problem]:
@@ -98,8 +106,8 @@ def _near_duplicates(corpus: Corpus, threshold: float) -> Iterator[Problem]:
             if threshold <= alike and not _exempt(sentence, other) and _words(sentence.text) != _words(other.text):
                 yield Problem(
                     "near-duplicate",
-                    f"{sentence.place}: nearly the same as {other.place} (similarity {alike:.2f}): "
-                    f"{_cut(sentence)} / {_cut(other)}",
+                    f"{sentence.place}: nearly the same as {other.place} (similarity {alike:.2f})"
+                    f"{_across(sentence, other)}: {_cut(sentence)} / {_cut(other)}",
                 )
         index.insert(place, sketch)
 

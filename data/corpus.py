@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,10 @@ class Corpus:
     def select(self, places: Iterable[int]) -> "Corpus":
         return Corpus(tuple(self.sentences[place] for place in places), self.codebook)
 
+    def marked(self, part: str) -> "Corpus":
+        """The same sentences, all of them put into one part of the split: train, validation or test."""
+        return Corpus(tuple(replace(sentence, split=part) for sentence in self.sentences), self.codebook)
+
     def counts(self) -> dict[str, int]:
         """Sentences per label, in the codebook's order."""
         found = Counter(self.labels)
@@ -118,21 +122,6 @@ class Corpus:
     def write(self, path: Path) -> None:
         """Write the corpus as JSONL."""
         write_jsonl(path, [sentence.to_row() for sentence in self.sentences])
-
-
-def count_by(corpus: Corpus, column: str) -> dict[str, Corpus]:
-    """The whole corpus as ``all``, then its parts by the values of a column, in alphabetical order.
-
-    Raises:
-        UserError: no sentence has the column.
-    """
-    groups: dict[str, list[int]] = {}
-    for place, sentence in enumerate(corpus.sentences):
-        value = sentence.to_row().get(column)
-        groups.setdefault("(none given)" if value in (None, "") else str(value), []).append(place)
-    if list(groups) == ["(none given)"]:
-        raise UserError(f"No sentence has a value in column '{column}'.")
-    return {"all": corpus, **{value: corpus.select(groups[value]) for value in sorted(groups)}}
 
 
 def bundled_corpus_files() -> list[Path]:

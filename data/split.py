@@ -1,5 +1,6 @@
 """Split a corpus into train, validation and test without tearing documents or contrast groups apart."""
 
+import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,11 @@ class Split:
 
     def parts(self) -> dict[str, Corpus]:
         return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def marked(self) -> Corpus:
+        """One corpus again, its ``split`` column saying where each sentence stands."""
+        sentences = [s for name, part in self.parts().items() for s in part.marked(name).sentences]
+        return Corpus(tuple(sentences), self.train.codebook)
 
 
 def split_units(corpus: Corpus) -> list[int]:
@@ -68,6 +74,64 @@ def split_corpus(corpus: Corpus, *, validation: float, test: float, seed: int) -
     rest, held_out = _draw(corpus, places, test, seed)
     train, valid = _draw(corpus, rest, validation / (1 - test), seed)
     return Split(corpus.select(train), corpus.select(valid), corpus.select(held_out))
+
+
+def split_folds(corpus: Corpus, *, folds: int, validation: float, seed: int, by: str | None = None) -> list[Split]:
+    """Cross-validation: each sentence is tested in one fold, by a model that saw nothing of its kind.
+
+    Args:
+        corpus: what to split; a ``split`` column of its own is not looked at.
+        folds: how many.
+        validation: share of validation sentences in what is not tested, 0 to 1.
+        seed: of the shuffling.
+        by: None deals out documents and contrast groups, stratified by label. A column (``register``,
+            ``theatre``) deals out its values whole, in folds of about equal size: a test on registers or
+            theatres that the model never saw. Sentences without a value are never tested, and contrast
+            groups that a fold tests in part are left out of its training sentences.
+
+    Raises:
+        UserError: fewer values or independent documents than folds.
+    """
+    units = split_units(corpus)
+    places = list(range(len(corpus)))
+    tested = _label_folds(corpus, units, folds, seed) if by is None else _value_folds(corpus, by, folds, seed)
+    splits = []
+    for test in tested:
+        seen = {units[place] for place in test}
+        rest = [place for place in places if units[place] not in seen]
+        train, valid = _draw(corpus, rest, validation, seed)
+        splits.append(Split(corpus.select(train), corpus.select(valid), corpus.select(test)))
+    return splits
+
+
+def _label_folds(corpus: Corpus, units: Sequence[int], folds: int, seed: int) -> list[list[int]]:
+    try:
+        from sklearn.model_selection import StratifiedGroupKFold
+    except ImportError:
+        raise MissingExtraError("scikit-learn", "train", "Splitting a corpus") from None
+
+    if len(set(units)) < folds:
+        raise UserError(f"{folds} folds need as many independent documents or sentences; found {len(set(units))}.")
+    dealer = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
+    return [[int(place) for place in fold] for _, fold in dealer.split(corpus.texts, corpus.labels, units)]
+
+
+def _value_folds(corpus: Corpus, by: str, folds: int, seed: int) -> list[list[int]]:
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, sentence in enumerate(corpus.sentences):
+        value = sentence.to_row().get(by)
+        if value not in (None, ""):
+            places[str(value)].append(place)
+    if len(places) < folds:
+        raise UserError(
+            f"{folds} folds need as many values in column '{by}'; found {len(places)}: {', '.join(sorted(places))}"
+        )
+    values = sorted(places)
+    random.Random(seed).shuffle(values)  # noqa: S311 - no secret
+    dealt: list[list[int]] = [[] for _ in range(folds)]
+    for value in sorted(values, key=lambda value: -len(places[value])):
+        min(dealt, key=len).extend(places[value])
+    return [sorted(fold) for fold in dealt]
 
 
 def _given_split(corpus: Corpus, marked: Sequence[str | None], validation: float, seed: int) -> Split:

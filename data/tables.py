@@ -430,3 +430,15 @@ def write_jsonl(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer = _JsonlWriter(path)
     writer.write(rows)
     writer.close()
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows, all with the columns of the first, in the format that the file's name says."""
+    format = format_of(path)
+    if format == "text":
+        raise UserError(f"{path}: expected a table's name: .jsonl, .csv, .tsv (each also .gz) or .parquet.")
+    columns = {name: arrow_type({type(row[name]) for row in rows}) for name in (rows[0] if rows else ())}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = open_writer(path, format, columns)
+    writer.write(rows)
+    writer.close()

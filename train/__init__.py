@@ -6,8 +6,9 @@ from .recipe import Recipe, load_recipe, recipe_names
 
 if TYPE_CHECKING:
     from .fit import Interrupted, Run, train_run
+    from .study import Study, run_study
 
-__all__ = ["Interrupted", "Recipe", "Run", "load_recipe", "recipe_names", "train_run"]
+__all__ = ["Interrupted", "Recipe", "Run", "Study", "load_recipe", "recipe_names", "run_study", "train_run"]
 
 
 def __getattr__(name: str) -> Any:
@@ -15,4 +16,8 @@ def __getattr__(name: str) -> Any:
         from . import fit
 
         return getattr(fit, name)
+    if name in ("Study", "run_study"):
+        from . import study
+
+        return getattr(study, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,7 +4,7 @@ All three are fitted on the same training sentences as the model and tune nothin
 they are measured on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -69,18 +69,29 @@ class EmbeddingRegression:
     name = "frozen embeddings + logistic regression"
 
     def __init__(self, train: Corpus, embedder: "Embedder", embeddings: npt.NDArray[Any] | None = None) -> None:
-        from sklearn.linear_model import LogisticRegression
-
-        self._n_labels = len(train.label_names)
         self._embedder = embedder
         features = embedder.embed(train.texts) if embeddings is None else embeddings
-        self._regression = LogisticRegression(C=10.0, max_iter=2000, class_weight="balanced", random_state=_SEED).fit(
-            features, train.label_ids
-        )
+        self._regression = regress(features, np.array(train.label_ids), len(train.label_names))
 
     def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[Any]:
-        features = self._embedder.embed(texts)
-        return _spread(self._regression.predict_proba(features), self._regression.classes_, self._n_labels)
+        return self._regression(self._embedder.embed(texts))
+
+
+def regress(
+    features: npt.NDArray[Any], labels: npt.NDArray[Any], n_labels: int
+) -> Callable[[npt.NDArray[Any]], npt.NDArray[Any]]:
+    """Fit a class-balanced logistic regression; what is returned maps features to probabilities.
+
+    Args:
+        features: shape (n, d).
+        labels: places of the labels, shape (n,); some labels may be missing.
+        n_labels: how many columns the probabilities have.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    regression = LogisticRegression(C=10.0, max_iter=2000, class_weight="balanced", random_state=_SEED)
+    regression.fit(features, labels)
+    return lambda other: _spread(regression.predict_proba(other), regression.classes_, n_labels)
 
 
 def _spread(probabilities: npt.NDArray[Any], classes: npt.NDArray[Any], n_labels: int) -> npt.NDArray[Any]:

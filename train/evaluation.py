@@ -11,22 +11,33 @@ import numpy.typing as npt
 from ..data.codebook import Codebook
 from ..data.corpus import Corpus, load_corpus
 from ..data.errors import UserError
+from ..data.split import split_units
 from ..model.backbone import resolve_backbone
 from ..model.classifier import CheckpointClassifier
 from ..model.layout import RunLayout
 from ..model.predict import prediction_columns
 from .baselines import fit_baselines
 from .metrics import all_metrics
+from .uncertainty import document_intervals
 
 HEADLINE = ("macro_f1", "accuracy", "mcc", "ece")
 
 
 @dataclass(frozen=True)
 class Scored:
-    """All metrics (see ``all_metrics``) of one classifier."""
+    """All metrics (see ``all_metrics``) of one classifier, and their ``intervals``."""
 
     name: str
     metrics: dict[str, Any]
+
+    @classmethod
+    def of(cls, name: str, probabilities: npt.NDArray[Any], corpus: Corpus) -> Self:
+        """Score probabilities of shape (n sentences, n labels)."""
+        references = corpus.label_ids
+        metrics = all_metrics(probabilities, references)
+        predictions = probabilities.argmax(axis=1).tolist()
+        metrics["intervals"] = document_intervals(predictions, references, split_units(corpus), len(corpus.label_names))
+        return cls(name, metrics)
 
 
 @dataclass(frozen=True)
@@ -80,7 +91,6 @@ class Evaluation:
         """Score a classifier's predictions and the baselines' probabilities on a corpus."""
         predictions = classifier.predict(corpus.texts)
         probabilities = np.array([list(p.probabilities.values()) for p in predictions])
-        references = corpus.label_ids
         rows = [
             {
                 "text": sentence.text,
@@ -94,8 +104,8 @@ class Evaluation:
             data=data,
             n=len(corpus),
             codebook=corpus.codebook,
-            model=Scored("model", all_metrics(probabilities, references)),
-            baselines=[Scored(name, all_metrics(scores, references)) for name, scores in baselines],
+            model=Scored.of("model", probabilities, corpus),
+            baselines=[Scored.of(name, scores, corpus) for name, scores in baselines],
             notes=list(notes),
             rows=rows,
         )

@@ -212,7 +212,7 @@ def _open_run(folder: RunLayout, corpus: Corpus, recipe: Recipe, split: Split) -
     folder.splits.mkdir(parents=True)
     for name, part in split.parts().items():
         if len(part):
-            part.write(folder.split(name))
+            part.marked(name).write(folder.split(name))
     folder.recipe.write_text(recipe.to_yaml(), "utf-8")
     folder.state.write_text(json.dumps(_state(corpus, recipe), indent=2) + "\n", "utf-8")
 

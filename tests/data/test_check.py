@@ -57,3 +57,13 @@ def test_unreadable_rows_are_problems_too(tmp_path: Path) -> None:
     corpus, problems = check_files(write_jsonl(tmp_path / "c.jsonl", [*ROWS, {"text": "", "label": "a"}]))
     assert corpus is None
     assert [problem.kind for problem in problems] == ["unreadable"]
+
+
+def test_the_same_sentence_in_training_and_test_is_told(tmp_path: Path) -> None:
+    rows = [{"text": LONG, "label": "a", "split": "train"}, {"text": "Other", "label": "b", "split": "train"}]
+    alike = [{"text": LONG, "label": "a", "split": "test"}, {"text": LONG + " now", "label": "a", "split": "test"}]
+    _, problems = check_files(write_jsonl(tmp_path / "c.jsonl", [*rows, *alike]))
+    assert [problem.kind for problem in problems if "across the split (train there, test here)" in problem.message] == [
+        "duplicate",
+        "near-duplicate",
+    ]

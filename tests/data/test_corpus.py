@@ -5,7 +5,7 @@ import pytest
 
 from conflict_framing.data import Codebook, CorpusError, UserError, load_corpus
 from conflict_framing.data.check import check_files
-from conflict_framing.data.corpus import bundled_corpus_files, count_by
+from conflict_framing.data.corpus import bundled_corpus_files
 
 from ..conftest import write_jsonl
 
@@ -117,21 +117,6 @@ def test_fingerprint_follows_labels_not_extras(tmp_path: Path) -> None:
 
     assert fingerprint("x", "grim") == fingerprint("x", "glad")
     assert fingerprint("x", "grim") != fingerprint("z", "grim")
-
-
-def test_parts_by_a_column_hold_every_sentence_once(tmp_path: Path) -> None:
-    rows = [{"text": str(n), "label": "ab"[n % 2], "mood": [None, "grim", "glad"][n % 3]} for n in range(12)]
-    corpus = load_corpus(write_jsonl(tmp_path / "c.jsonl", rows))
-    parts = count_by(corpus, "mood")
-    assert [(name, len(part)) for name, part in parts.items()] == [
-        ("all", 12),
-        ("(none given)", 4),
-        ("glad", 4),
-        ("grim", 4),
-    ]
-    assert sorted(text for name, part in parts.items() if name != "all" for text in part.texts) == sorted(corpus.texts)
-    with pytest.raises(UserError, match="column 'weather'"):
-        count_by(corpus, "weather")
 
 
 def test_written_corpus_reads_back(tmp_path: Path, corpus_file: Path) -> None:

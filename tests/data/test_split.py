@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conflict_framing.data import Codebook, Corpus, Sentence, UserError, load_corpus
-from conflict_framing.data.split import split_corpus, split_units
+from conflict_framing.data.split import split_corpus, split_folds, split_units
 
 
 def make(rows: list[tuple[str, str | None, str | None, str | None]]) -> Corpus:
@@ -108,3 +108,38 @@ def test_too_few_examples_name_the_label() -> None:
     rows = [("a", None, None, None)] * 20 + [("b", "1", None, None)] * 5
     with pytest.raises(UserError, match=r"label 'b' has 5 sentence\(s\) in 1 independent"):
         split_corpus(make(rows), validation=0.2, test=0.2, seed=1)
+
+
+def test_folds_test_every_sentence_once_and_tear_no_unit() -> None:
+    corpus = load_corpus()
+    splits = split_folds(corpus, folds=3, validation=0.1, seed=1)
+    tested = [s.place for split in splits for s in split.test.sentences]
+    assert sorted(tested) == sorted(s.place for s in corpus.sentences)
+    for split in splits:
+        marked = split.marked()
+        assert len(marked) == len(corpus)
+        parts: dict[int, set[str | None]] = defaultdict(set)
+        for unit, sentence in zip(split_units(marked), marked.sentences, strict=True):
+            parts[unit].add(sentence.split)
+        assert all(len(found) == 1 for found in parts.values())
+
+
+def test_held_out_values_are_tested_whole_and_nothing_like_them_is_trained_on() -> None:
+    corpus = load_corpus()
+    splits = split_folds(corpus, folds=4, validation=0.1, seed=1, by="theatre")
+    sizes = [len(split.test) for split in splits]
+    assert sum(sizes) == len(corpus)
+    assert max(sizes) < 1.2 * min(sizes)
+    for split in splits:
+        seen = [*split.train.sentences, *split.validation.sentences]
+        assert not {s.extras["theatre"] for s in split.test.sentences} & {s.extras["theatre"] for s in seen}
+        for kind in ("document", "group"):
+            tested = {getattr(s, kind) for s in split.test.sentences} - {None}
+            assert not tested & {getattr(s, kind) for s in seen}
+
+
+def test_more_folds_than_values_are_refused() -> None:
+    with pytest.raises(UserError, match="column 'document'; found 2: a, b"):
+        split_folds(
+            make([("x", "a", None, None), ("y", "b", None, None)] * 9), folds=3, validation=0.2, seed=1, by="document"
+        )

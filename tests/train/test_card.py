@@ -29,6 +29,7 @@ def make(path: Path) -> None:
         "f1": [0.75, 0.92],
         "support": [1, 1],
         "confusion_matrix": [[1, 0], [0, 1]],
+        "intervals": {"macro_f1": [0.75, 0.875], "f1": [[0.7, 0.8], [0.9, 0.94]]},
     }
     evaluation = Evaluation(
         data="test split",

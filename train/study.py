@@ -1,0 +1,234 @@
+"""Several runs that answer one question: how good on what was never seen, how much by chance."""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+
+from ..data.corpus import Corpus, load_corpus
+from ..data.errors import UserError
+from ..data.split import Split, split_corpus, split_folds, split_units
+from ..data.tables import write_jsonl
+from ..model.layout import ModelLayout, RunLayout
+from .fit import train_run
+from .recipe import Recipe
+from .report import PREDICTIONS_FILE, render
+from .uncertainty import confusion_metrics, document_confusions, document_intervals
+
+STUDY_FILE = "study.json"
+TABLE_FILE = "study.md"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Metrics of pooled predictions with their 95 % intervals (bootstrap over documents).
+
+    Attributes:
+        name: what was measured: a seed, or a value of the column that was held out.
+        n: test sentences.
+        macro_f1, accuracy, mcc: numbers.
+        f1: by label.
+        intervals: of all of them, as ``document_intervals`` gives them.
+    """
+
+    name: str
+    n: int
+    macro_f1: float
+    accuracy: float
+    mcc: float
+    f1: list[float]
+    intervals: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What several runs gave.
+
+    Attributes:
+        question: in words.
+        labels: names, in the order of ``Figures.f1``.
+        runs: folders of the runs.
+        seeds: one pooled result per seed.
+        values: by held-out value, of the first seed; empty where no column was held out.
+    """
+
+    question: str
+    labels: list[str]
+    runs: list[str]
+    seeds: list[Figures]
+    values: list[Figures]
+
+    @property
+    def mean(self) -> float:
+        """Mean macro-F1 over seeds."""
+        return fmean(figures.macro_f1 for figures in self.seeds)
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation of macro-F1 over seeds; None with one seed."""
+        return stdev([figures.macro_f1 for figures in self.seeds]) if len(self.seeds) > 1 else None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "question": self.question,
+            "labels": self.labels,
+            "macro_f1_mean": self.mean,
+            "macro_f1_sd": self.spread,
+            "seeds": [vars(figures) for figures in self.seeds],
+            "values": [vars(figures) for figures in self.values],
+            "runs": self.runs,
+        }
+
+
+def run_study(
+    corpus: Corpus,
+    recipe: Recipe,
+    output: str | Path,
+    *,
+    folds: int | None = None,
+    held_out: str | None = None,
+    seeds: int = 1,
+    device: str = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+    say: Callable[[str], None] = print,
+) -> Study:
+    """Train once per fold and seed, pool the predictions on what was held out, and measure them.
+
+    Args:
+        corpus: annotated sentences.
+        recipe: of every run; its seed is the first, and that of the folds.
+        output: a folder with one run per fold and seed, ``study.json``, ``study.md`` and the pooled
+            predictions.
+        folds: cross-validation with so many folds; None is 5 folds with ``held_out``, else one split.
+        held_out: a column whose values are held out whole (``register``, ``theatre``); None splits by
+            document.
+        seeds: how many training seeds; all see the same folds.
+        device: as in ``train_run``.
+        resume: go on: finished runs of the same corpus and recipe are kept, an unfinished one goes on.
+        overwrite: train all runs anew.
+        say: takes one line at a time for the user to read.
+
+    Raises:
+        UserError: as ``train_run``, or the output exists and neither ``resume`` nor ``overwrite`` is set.
+    """
+    output = Path(output)
+    _check_output(output, resume, overwrite)
+    splits, question = _splits(corpus, recipe, folds, held_out)
+    pooled: dict[int, list[tuple[RunLayout, Corpus]]] = defaultdict(list)
+    for place, split in enumerate(splits):
+        for seed in range(recipe.seed, recipe.seed + seeds):
+            name = f"fold-{place + 1}-seed-{seed}" if len(splits) > 1 else f"seed-{seed}"
+            run = RunLayout(output / name)
+            marked, own = split.marked(), recipe.model_copy(update={"seed": seed})
+            if not overwrite and _is_finished(run, marked, own):
+                say(f"{name}: finished before")
+            else:
+                total = len(splits) * seeds
+                say(f"\n{name} (run {place * seeds + seed - recipe.seed + 1} of {total})")
+                partial = run.folder.with_name(run.folder.name + ".partial")
+                train_run(
+                    marked, own, run.folder, device=device, say=say, overwrite=overwrite,
+                    resume=resume and RunLayout(partial).state.exists(),
+                )  # fmt: skip
+            pooled[seed].append((run, load_corpus(run.split("test"), codebook=corpus.codebook)))
+    return _measure(question, corpus, pooled, held_out, output)
+
+
+def _check_output(output: Path, resume: bool, overwrite: bool) -> None:
+    if resume or not output.exists() or not any(output.iterdir()):
+        return
+    ours = (output / STUDY_FILE).exists() or any(output.glob("*seed-*"))
+    if not ours:
+        raise UserError(f"{output} exists and is no study. Name another --output.")
+    if not overwrite:
+        raise UserError(
+            f"{output} exists. Name another --output, go on with --resume (finished runs are kept), "
+            f"or train all anew with --overwrite."
+        )
+
+
+def _splits(corpus: Corpus, recipe: Recipe, folds: int | None, held_out: str | None) -> tuple[list[Split], str]:
+    share = recipe.split.validation
+    if held_out is None and folds is None:
+        split = split_corpus(corpus, validation=share, test=recipe.split.test, seed=recipe.seed)
+        if not len(split.test):
+            raise UserError("No test sentences to measure on. Set split.test above 0, or use --folds.")
+        return [split], "one split, documents held out whole"
+    folds = folds or 5
+    question = f"{held_out}s held out whole, {folds} folds" if held_out else f"{folds} folds, documents held out whole"
+    return split_folds(corpus, folds=folds, validation=share, seed=recipe.seed, by=held_out), question
+
+
+def _is_finished(run: RunLayout, corpus: Corpus, recipe: Recipe) -> bool:
+    facts = ModelLayout(run.model).facts
+    if not facts.exists():
+        return False
+    told = json.loads(facts.read_text("utf-8"))
+    same = told["corpus_fingerprint"] == corpus.fingerprint and told["recipe"] == recipe.model_dump(mode="json")
+    if not same:
+        raise UserError(
+            f"{run.folder} was trained with another corpus or recipe. Give the same, name another --output, or train "
+            f"all anew with --overwrite."
+        )
+    return True
+
+
+def _measure(
+    question: str,
+    corpus: Corpus,
+    pooled: dict[int, list[tuple[RunLayout, Corpus]]],
+    held_out: str | None,
+    output: Path,
+) -> Study:
+    label_names = corpus.label_names
+    seeds, values = [], []
+    rows: list[dict[str, Any]] = []
+    for seed, runs in pooled.items():
+        tested = Corpus(tuple(s for _, part in runs for s in part.sentences), corpus.codebook)
+        predicted = [json.loads(line) for run, _ in runs for line in _lines(run.evaluation / PREDICTIONS_FILE)]
+        places = [label_names.index(row["label"]) for row in predicted]
+        seeds.append(_figures(f"seed {seed}", tested, places))
+        rows += [
+            {**sentence.to_row(), "input_label": sentence.label, **row, "seed": seed}
+            for sentence, row in zip(tested.sentences, predicted, strict=True)
+        ]
+        if held_out and not values:
+            of_value: dict[str, list[int]] = defaultdict(list)
+            for place, sentence in enumerate(tested.sentences):
+                of_value[str(sentence.to_row()[held_out])].append(place)
+            values = [
+                _figures(value, tested.select(where), [places[place] for place in where])
+                for value, where in sorted(of_value.items(), key=lambda item: -len(item[1]))
+            ]
+    study = Study(
+        question, label_names, [str(run.folder) for runs in pooled.values() for run, _ in runs], seeds, values
+    )
+    write_jsonl(output / PREDICTIONS_FILE, rows)
+    (output / TABLE_FILE).write_text(render("study.md.j2", study=study, codebook=corpus.codebook), "utf-8")
+    (output / STUDY_FILE).write_text(json.dumps(study.to_json(), indent=2, ensure_ascii=False) + "\n", "utf-8")
+    return study
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text("utf-8").splitlines()
+
+
+def _figures(name: str, tested: Corpus, predictions: Sequence[int]) -> Figures:
+    units, references, n_labels = split_units(tested), tested.label_ids, len(tested.label_names)
+    whole = document_confusions(predictions, references, np.zeros(len(tested), int).tolist(), n_labels)
+    metrics = confusion_metrics(whole)
+    return Figures(
+        name=name,
+        n=len(tested),
+        macro_f1=float(metrics["macro_f1"][0]),
+        accuracy=float(metrics["accuracy"][0]),
+        mcc=float(metrics["mcc"][0]),
+        f1=metrics["f1"][0].tolist(),
+        intervals=document_intervals(predictions, references, units, n_labels),
+    )
