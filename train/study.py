@@ -187,7 +187,8 @@ def _measure(
     output: Path,
 ) -> Study:
     label_names = corpus.label_names
-    seeds, values = [], []
+    seeds: list[Figures] = []
+    values: list[Figures] = []
     rows: list[dict[str, Any]] = []
     for seed, runs in pooled.items():
         tested = Corpus(tuple(s for _, part in runs for s in part.sentences), corpus.codebook)
