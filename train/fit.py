@@ -40,8 +40,9 @@ try:
         set_seed,
     )
 
+    from .frozen import FrozenPart, KeptSentences, layers_of, pad_kept
     from .metrics import MacroF1
-    from .progress import InterruptCallback, ProgressCallback
+    from .progress import InterruptCallback, ProgressCallback, bar
 except ImportError as error:
     raise MissingExtraError(error.name or "torch", "train", "Training") from None
 
@@ -113,7 +114,8 @@ def train_run(
         _open_run(folder, corpus, recipe, split)
     state.wait_for_everyone()
     started = time.monotonic()
-    trainer = _trainer(model, tokenizer, split, recipe, folder, device, max_length, say)
+    sentences = _sentences(model, tokenizer, split, recipe, max_length)
+    trainer = _trainer(model, tokenizer, split, sentences, recipe, folder, device, say)
     checkpoint = _last_checkpoint(folder) if resume else None
     if checkpoint:
         say(f"Going on from {checkpoint}")
@@ -124,6 +126,8 @@ def train_run(
         for callback in trainer.callback_handler.callbacks
     ):
         raise Interrupted(str(folder.checkpoints))
+    if sentences.frozen:
+        sentences.frozen.put_back()
     if not state.is_main_process:
         state.wait_for_everyone()
         return Run(RunLayout(output), CheckpointClassifier.from_pretrained(output), None)
@@ -270,16 +274,19 @@ def _freeze(model: Any, recipe: Recipe) -> None:
         for parameter in base.embeddings.parameters():
             parameter.requires_grad = False
     if recipe.training.freeze_layers:
-        encoder = getattr(base, "encoder", None) or getattr(base, "transformer", None)
-        layers = getattr(encoder, "layer", None) or getattr(encoder, "layers", None)
-        if layers is None or recipe.training.freeze_layers > len(layers):
-            count = "unknown layers" if layers is None else f"{len(layers)} layers"
+        layers = layers_of(model)
+        if layers is None or recipe.training.freeze_layers > len(layers.modules):
+            count = "unknown layers" if layers is None else f"{len(layers.modules)} layers"
             raise UserError(
                 f"training.freeze_layers={recipe.training.freeze_layers}: the backbone {recipe.backbone} has {count}. "
                 f"Choose fewer, e.g. --set training.freeze_layers=0"
             )
-        for layer in layers[: recipe.training.freeze_layers]:
+        for layer in layers.modules[: recipe.training.freeze_layers]:
             for parameter in layer.parameters():
+                parameter.requires_grad = False
+        # MPNet and T5 share one table of relative positions among all layers, frozen ones included.
+        for name, parameter in base.named_parameters():
+            if "relative_attention_bias" in name:
                 parameter.requires_grad = False
 
 
@@ -331,17 +338,56 @@ class _FramingTrainer(Trainer):
         if self.args.train_sampling_strategy != "group_by_length" or dataset is None:
             return super()._get_train_sampler(train_dataset)
         # For all processes the same: accelerate deals the batches out to them.
-        return LengthGroupedSampler(dataset["length"], self.args.train_batch_size, self.args.seed)
+        return LengthGroupedSampler(lengths_of(dataset), self.args.train_batch_size, self.args.seed)
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> Any:
+        # The Trainer's own way looks for token ids, which kept activations do not have.
+        if isinstance(eval_dataset, KeptSentences):
+            return LengthGroupedSampler(eval_dataset.lengths, self.args.eval_batch_size, self.args.seed)
+        return super()._get_eval_sampler(eval_dataset)
+
+
+def lengths_of(dataset: Any) -> Sequence[int]:
+    """The sentences' lengths in tokens."""
+    return dataset.lengths if isinstance(dataset, KeptSentences) else dataset["length"]
+
+
+@dataclass
+class _Sentences:
+    """Training and validation sentences as the Trainer wants them, and the frozen part where it was taken off."""
+
+    train: Any
+    validation: Any
+    frozen: FrozenPart | None
+
+
+def _sentences(model: Any, tokenizer: Any, split: Split, recipe: Recipe, max_length: int) -> _Sentences:
+    train, validation = (_dataset(part, tokenizer, max_length) for part in (split.train, split.validation))
+    settings = recipe.training
+    tokens = sum(lengths_of(train)) + sum(lengths_of(validation))
+    # A GPU runs the frozen part faster than it is fetched from memory.
+    on_cpu = PartialState().device.type == "cpu"
+    if not (settings.freeze_embeddings and settings.keep_activations and on_cpu):
+        return _Sentences(train, validation, None)
+    frozen = FrozenPart.of(model, settings.freeze_layers, tokenizer, tokens)
+    if frozen is None:
+        return _Sentences(train, validation, None)
+    kept = []
+    with bar("Frozen layers", len(train) + len(validation), "sentences") as advance:
+        for part in (split.train, split.validation):
+            kept.append(frozen.keep(part, tokenizer, max_length, advance))
+    frozen.take_off()
+    return _Sentences(kept[0], kept[1], frozen)
 
 
 def _trainer(
     model: Any,
     tokenizer: Any,
     split: Split,
+    sentences: _Sentences,
     recipe: Recipe,
     folder: RunLayout,
     device: str,
-    max_length: int,
     say: Callable[[str], None],
 ) -> Trainer:
     settings = recipe.training
@@ -387,9 +433,9 @@ def _trainer(
     trainer = _FramingTrainer(
         model=model,
         args=arguments,
-        train_dataset=_dataset(split.train, tokenizer, max_length),
-        eval_dataset=_dataset(split.validation, tokenizer, max_length),
-        data_collator=_Collator(tokenizer),
+        train_dataset=sentences.train,
+        eval_dataset=sentences.validation,
+        data_collator=pad_kept if sentences.frozen else _Collator(tokenizer),
         processing_class=tokenizer,
         compute_metrics=_validation_metrics(len(split.train.label_names)),
         compute_loss_func=_weighted_loss(split.train, recipe),

@@ -46,6 +46,7 @@ class TrainingSettings(_Section):
     class_weights: Literal["none", "balanced", "sqrt"]
     freeze_embeddings: bool
     freeze_layers: int = Field(ge=0)
+    keep_activations: bool
     patience: int = Field(ge=1)
     group_by_length: bool
     precision: Literal["auto", "fp32", "bf16"]

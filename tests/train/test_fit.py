@@ -71,10 +71,9 @@ def test_same_seed_same_weights_other_seed_other_weights(
     assert weights(other) != weights(run)
 
 
-@pytest.mark.parametrize("step", [3, 30])
-def test_ctrl_c_leaves_a_checkpoint_and_resuming_gives_the_same_weights(
-    run: Run, corpus: Corpus, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
-) -> None:
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Press Ctrl-C as a step begins."""
+
     class PressCtrlC(TrainerCallback):
         def on_step_begin(self, args: object, state: object, control: object, **_: object) -> None:
             if state.global_step == step:  # type: ignore[attr-defined]
@@ -88,6 +87,13 @@ def test_ctrl_c_leaves_a_checkpoint_and_resuming_gives_the_same_weights(
         return made
 
     monkeypatch.setattr(fit, "_trainer", trainer_with_ctrl_c)
+
+
+@pytest.mark.parametrize("step", [3, 30])
+def test_ctrl_c_leaves_a_checkpoint_and_resuming_gives_the_same_weights(
+    run: Run, corpus: Corpus, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    interrupt_at(monkeypatch, step)
     with pytest.raises(Interrupted):
         train_run(corpus, recipe, tmp_path / "run", device="cpu", say=quiet)
     monkeypatch.undo()
@@ -175,6 +181,19 @@ def test_frozen_parts_stay_as_they_were(corpus: Corpus, recipe: Recipe, backbone
     assert any(name.startswith("encoder.layer.1.") for name in moved)
     with pytest.raises(UserError, match="has 2 layers"):
         train_run(corpus, changed(recipe, freeze_layers=7), tmp_path / "deep", device="cpu", say=quiet)
+
+
+def test_a_run_on_kept_activations_resumes_to_the_same_weights(
+    corpus: Corpus, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen = changed(recipe, freeze_embeddings=True, freeze_layers=1, epochs=3)
+    whole = train_run(corpus, frozen, tmp_path / "whole", device="cpu", say=quiet)
+    interrupt_at(monkeypatch, 12)
+    with pytest.raises(Interrupted):
+        train_run(corpus, frozen, tmp_path / "cut", device="cpu", say=quiet)
+    monkeypatch.undo()
+    cut = train_run(corpus, frozen, tmp_path / "cut", device="cpu", resume=True, say=quiet)
+    assert weights(cut) == weights(whole)
 
 
 def test_length_groups_hold_every_sentence_once_in_random_order() -> None:

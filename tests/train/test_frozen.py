@@ -1,0 +1,57 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    DistilBertConfig,
+    MPNetConfig,
+    XLMRobertaConfig,
+)
+
+from conflict_framing.data import Corpus
+from conflict_framing.train.frozen import FrozenPart, pad_kept
+
+_SIZES: dict[str, Any] = {"vocab_size": 60, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
+CONFIGS = {
+    "bert": BertConfig(**_SIZES, num_hidden_layers=3, max_position_embeddings=48),
+    "mpnet": MPNetConfig(**_SIZES, num_hidden_layers=3, max_position_embeddings=50, pad_token_id=0),
+    "xlm-roberta": XLMRobertaConfig(**_SIZES, num_hidden_layers=3, max_position_embeddings=50, pad_token_id=0),
+    "distilbert": DistilBertConfig(vocab_size=60, dim=32, hidden_dim=64, n_heads=2, n_layers=3),
+}
+
+
+@pytest.mark.parametrize("architecture", CONFIGS)
+def test_kept_activations_give_the_logits_of_the_whole_model(architecture: str, corpus: Corpus, backbone: Path) -> None:
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_config(CONFIGS[architecture]).eval()
+    tokenizer = AutoTokenizer.from_pretrained(backbone)
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    some = corpus.select(range(50))
+    frozen = FrozenPart.of(model, 2, tokenizer, tokens=500)
+    assert frozen is not None
+    done: list[int] = []
+    kept = frozen.keep(some, tokenizer, 16, done.append, batch_size=8)
+    assert sum(done) == len(kept) == 50
+    assert kept.lengths == [len(ids) for ids in tokenizer(some.texts, truncation=True, max_length=16)["input_ids"]]
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with torch.no_grad():
+        whole = model(**tokenizer(some.texts, truncation=True, max_length=16, padding=True, return_tensors="pt")).logits
+        frozen.take_off()
+        batch = pad_kept([kept[place] for place in range(50)])
+        assert batch.pop("labels").tolist() == some.label_ids
+        short = model(**batch).logits
+    assert len(model.state_dict()) < len(before)
+    assert torch.allclose(whole, short, atol=5e-3)  # half precision
+    frozen.put_back()
+    assert model.state_dict().keys() == before.keys()
+
+
+def test_nothing_is_kept_where_it_would_take_too_much_memory(corpus: Corpus, backbone: Path) -> None:
+    model = AutoModelForSequenceClassification.from_config(CONFIGS["bert"])
+    tokenizer = AutoTokenizer.from_pretrained(backbone)
+    assert FrozenPart.of(model, 2, tokenizer, tokens=10**9) is None
+    assert FrozenPart.of(model, 0, tokenizer, tokens=10) is None
