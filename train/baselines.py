@@ -124,9 +124,11 @@ class Embedder:
         """Embeddings of shape (n texts, hidden size)."""
         import torch
 
+        from .progress import bar
+
         order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
         rows = np.empty((len(texts), self._model.config.hidden_size), np.float32)
-        with torch.inference_mode():
+        with torch.inference_mode(), bar("Embedding", len(order), "sentences") as advance:
             for first in range(0, len(order), batch_size):
                 places = order[first : first + batch_size]
                 inputs = self._tokenizer(
@@ -140,6 +142,7 @@ class Embedder:
                 mask = inputs["attention_mask"].unsqueeze(-1)
                 mean = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
                 rows[places] = torch.nn.functional.normalize(mean, dim=1).cpu().numpy()
+                advance(len(places))
         return rows
 
 

@@ -187,12 +187,57 @@ def test_corpus_stats_and_agreement_print_whole_tables(capsys: pytest.CaptureFix
     assert call("corpus", "stats") == cli.EXIT_OK
     shown = capsys.readouterr().out
     assert shown.splitlines()[0].split() == [
-        "register", "documents", "sentences", "words",
+        "register", "documents", "sentences",
         "stabilisation_claim", "escalation_report", "operational_description", "none",
     ]  # fmt: skip
     assert "…" not in shown
     assert call("corpus", "agreement", "--by", "theatre") == cli.EXIT_OK
     assert "theatre mali" in capsys.readouterr().out
+
+
+def test_corpus_stats_draw_what_they_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "balance.png"
+    assert call("corpus", "stats", "--by", "actor", "theatre", "--picture", picture) == cli.EXIT_OK
+    shown = capsys.readouterr().out
+    assert "armed group" in shown
+    assert "mali" in shown
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert call("corpus", "stats", "--picture", picture) == cli.EXIT_USER_ERROR
+
+
+def test_corpus_check_warns_and_with_strict_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"text": f"Gunmen number {n} of {n * 7}", "label": "a"} for n in range(30)]
+    rows += [{"text": f"Nobody number {n} of {n * 7}", "label": "b"} for n in range(60)]
+    path = write_jsonl(tmp_path / "c.jsonl", rows)
+    assert call("corpus", "check", path) == cli.EXIT_OK
+    assert "warning: actor 'armed group' goes with one label: 100% of 30" in capsys.readouterr().out
+    assert call("corpus", "check", path, "--strict") == cli.EXIT_INCOMPLETE
+
+
+def test_likely_label_errors_are_written_for_a_person_to_read(
+    tmp_path: Path, corpus_file: Path, backbone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [json.loads(line) for line in corpus_file.read_text("utf-8").splitlines()]
+    rows[7]["label"] = "calm" if rows[7]["label"] != "calm" else "move"
+    path = write_jsonl(tmp_path / "c.jsonl", rows)
+    suspects = tmp_path / "suspects.csv"
+    arguments = ("corpus", "check", path, "--label-errors", suspects, "--backbone", backbone, "--device", "cpu")
+    assert call(*arguments) in (cli.EXIT_OK, cli.EXIT_INCOMPLETE)  # the tiny corpus has near-duplicates
+    lines = suspects.read_text("utf-8").splitlines()
+    assert lines[0] == "place,text,label,suggested,p_label,p_suggested"
+    assert any(line.startswith(f"{path}:8,") for line in lines)
+    assert call(*arguments) == cli.EXIT_USER_ERROR  # kept without --overwrite
+
+
+def test_several_runs_are_measured_together(
+    tmp_path: Path, corpus_file: Path, settings: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("train", "--corpus", corpus_file, "--folds", "2", "--output", tmp_path / "s", "--device", "cpu")
+    assert call(*arguments, *settings, "--set", "baselines=false") == cli.EXIT_OK
+    shown = capsys.readouterr().out
+    assert "2 folds, documents held out whole" in shown
+    assert "seed 13" in shown
+    assert json.loads((tmp_path / "s" / "study.json").read_text("utf-8"))["seeds"][0]["n"] == 240
 
 
 def test_recipe_prints_what_it_resolves_to(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from conflict_framing.data import Codebook, CorpusError, UserError, load_corpus
+from conflict_framing.data.balance import one_sided
 from conflict_framing.data.check import check_files
 from conflict_framing.data.corpus import bundled_corpus_files
 
@@ -14,10 +15,13 @@ def test_bundled_corpus_is_large_whole_and_clean() -> None:
     corpus, problems = check_files(*bundled_corpus_files(), codebook=Codebook.bundled())
     assert problems == []
     assert corpus is not None
-    assert len(corpus) >= 1500
+    assert one_sided(corpus) == []
+    assert len(corpus) >= 8000
     documents = Counter(s.document for s in corpus.sentences if s.document)
-    assert sum(8 <= size <= 30 for size in documents.values()) >= 60
-    assert min(corpus.counts().values()) >= 300
+    assert sum(8 <= size <= 30 for size in documents.values()) >= 350
+    assert len({s.extras["theatre"] for s in corpus.sentences}) >= 40
+    assert sum(s.document is None for s in corpus.sentences) >= 1500
+    assert min(corpus.counts().values()) >= 1000
     in_documents = Counter(s.label for s in corpus.sentences if s.document)
     assert in_documents["none"] >= 0.5 * in_documents.total()
     ids = [s.extras["id"] for s in corpus.sentences]
