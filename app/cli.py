@@ -16,7 +16,8 @@ from conflict_framing.data.errors import UserError
 
 if TYPE_CHECKING:
     from conflict_framing.data import Corpus
-    from conflict_framing.train import Study
+    from conflict_framing.train import Recipe, Study
+    from conflict_framing.train.distil import Teacher
     from conflict_framing.train.evaluation import Evaluation
 
 EXIT_OK = 0
@@ -196,6 +197,8 @@ examples:
   conflict-framing train --corpus my.csv --output runs/mine --set training.epochs=4
   conflict-framing train --recipe smoke --output runs/smoke           (seconds, to see it work)
   conflict-framing train --resume --output runs/default               (after Ctrl-C or a crash)
+  conflict-framing train --teacher runs/accurate --unlabelled news/*.txt --output runs/small
+                                                                      (a small model learns from a large one)
   conflict-framing train --held-out register --output runs/registers  (how good on unseen registers)
   conflict-framing train --seeds 3 --output runs/seeds                (how much is chance)
   accelerate launch -m conflict_framing train --output runs/default   (several GPUs)
@@ -217,6 +220,16 @@ intervals over documents; --output is then a folder of runs with study.md and st
     parser.add_argument("--codebook", metavar="FILE", help="YAML with your labels, their order and definitions")
     parser.add_argument(
         "--set", action="append", default=[], metavar="a.b=v", help="change one setting of the recipe; can be repeated"
+    )
+    parser.add_argument(
+        "--teacher", metavar="RUN", help="also learn from the probabilities of this model (a run, a folder, a hub name)"
+    )
+    parser.add_argument(
+        "--unlabelled",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="text of your own domain, without labels, for the teacher to teach on: text files or tables",
     )
     parser.add_argument("--folds", type=_several, metavar="N", help="cross-validate: N folds, documents kept whole")
     parser.add_argument(
@@ -261,9 +274,16 @@ def _train(options: Any) -> int:
     )
     from conflict_framing.train import Interrupted, run_study, train_run
 
+    several = options.folds or options.held_out or options.seeds > 1
+    if options.unlabelled and not options.teacher:
+        raise UserError("--unlabelled needs a --teacher that labels it: a run, a model folder or a hub name.")
+    if several and options.teacher:
+        raise UserError(
+            "--teacher does not go with --folds, --held-out or --seeds: its training saw the test sentences."
+        )
     common = {"device": options.device, "resume": options.resume, "overwrite": options.overwrite, "say": say}
     try:
-        if options.folds or options.held_out or options.seeds > 1:
+        if several:
             study = run_study(
                 corpus,
                 recipe,
@@ -276,7 +296,8 @@ def _train(options: Any) -> int:
             print_study(study)
             out.print(f"report  {Path(options.output) / 'study.md'}", soft_wrap=True)
             return EXIT_OK
-        run = train_run(corpus, recipe, options.output, **common)
+        teacher = _teacher(options, corpus, recipe) if options.teacher else None
+        run = train_run(corpus, recipe, options.output, teacher=teacher, **common)
     except (Interrupted, KeyboardInterrupt) as stopped:
         where = f" The last checkpoint is in {stopped}." if isinstance(stopped, Interrupted) else ""
         command = [argument for argument in sys.argv[1:] if argument not in ("--resume", "--overwrite")]
@@ -287,6 +308,21 @@ def _train(options: Any) -> int:
         out.print(f"report  {run.layout.evaluation / 'report.md'}", soft_wrap=True)
     out.print(f"model   {run.layout.model}", soft_wrap=True)
     return EXIT_OK
+
+
+def _teacher(options: Any, corpus: "Corpus", recipe: "Recipe") -> "Teacher":
+    from conflict_framing.train.distil import load_teacher
+
+    return load_teacher(
+        options.teacher,
+        options.unlabelled,
+        corpus,
+        recipe,
+        text_column=options.text_column,
+        encoding=options.encoding,
+        device=options.device,
+        say=say,
+    )
 
 
 def print_study(study: "Study") -> None:

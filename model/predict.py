@@ -161,6 +161,22 @@ def predict_files(
     return report
 
 
+def read_texts(inputs: Sequence[str | Path], options: PredictOptions) -> Iterator[str]:
+    """The sentences of text files and tables, in order; rows without usable text are passed over.
+
+    Raises:
+        UserError: an input is missing, of no known format, unreadable, or has no column of texts.
+    """
+    for path in inputs:
+        require_file(path)
+        source = _Source(str(path), str(path), options.input_format or format_of(path))
+        if source.format != "text":
+            _survey([source], options)
+        for row in _usable([source], options):
+            if isinstance(row, Row):
+                yield str(row.values[options.text_column])
+
+
 def check_paths(
     inputs: Sequence[str | Path], output: str | Path, *, options: PredictOptions, overwrite: bool
 ) -> Format:

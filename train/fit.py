@@ -40,6 +40,7 @@ try:
         set_seed,
     )
 
+    from .distil import NO_LABEL, Teacher, taught_labels, teaching_loss
     from .frozen import FrozenPart, KeptSentences, layers_of, pad_kept
     from .metrics import MacroF1
     from .progress import InterruptCallback, ProgressCallback, bar
@@ -66,6 +67,7 @@ def train_run(
     output: str | Path,
     *,
     device: str = "auto",
+    teacher: Teacher | None = None,
     resume: bool = False,
     overwrite: bool = False,
     say: Callable[[str], None] = print,
@@ -80,7 +82,8 @@ def train_run(
         recipe: all settings.
         output: the run's folder.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
-        resume: go on with an unfinished run of the same corpus and recipe.
+        teacher: whose soft labels are learnt from besides the corpus (see ``load_teacher``).
+        resume: go on with an unfinished run of the same corpus, recipe and teacher.
         overwrite: replace a finished run, or start an unfinished one anew.
         say: takes one line at a time for the user to read.
 
@@ -95,7 +98,7 @@ def train_run(
     folder = RunLayout(output.with_name(output.name + ".partial"))
     say = say if state.is_main_process else _say_nothing
     if state.is_main_process:
-        _check_output(folder, output, corpus, recipe, resume, overwrite)
+        _check_output(folder, output, _state(corpus, recipe, teacher), resume, overwrite)
     state.wait_for_everyone()
 
     set_seed(recipe.seed)
@@ -111,11 +114,12 @@ def train_run(
     max_length = min(recipe.max_length, window_of(model, tokenizer))
 
     if state.is_main_process and not resume:
-        _open_run(folder, corpus, recipe, split)
+        _open_run(folder, _state(corpus, recipe, teacher), recipe, split)
     state.wait_for_everyone()
     started = time.monotonic()
-    sentences = _sentences(model, tokenizer, split, recipe, max_length)
-    trainer = _trainer(model, tokenizer, split, sentences, recipe, folder, device, say)
+    sentences = _sentences(model, tokenizer, split, teacher, recipe, max_length)
+    loss = _loss(split.train, recipe, taught=teacher is not None)
+    trainer = _trainer(model, tokenizer, sentences, loss, recipe, folder, device, say)
     checkpoint = _last_checkpoint(folder) if resume else None
     if checkpoint:
         say(f"Going on from {checkpoint}")
@@ -138,7 +142,7 @@ def train_run(
         corpus_fingerprint=corpus.fingerprint,
         corpus_counts={name: len(part) for name, part in split.parts().items()},
         recipe=recipe.model_dump(mode="json"),
-        training=_training_facts(trainer, time.monotonic() - started),
+        training=_training_facts(trainer, time.monotonic() - started) | (teacher.facts() if teacher else {}),
     )
     classifier = CheckpointClassifier(cast(Any, trainer.model), tokenizer, codebook=corpus.codebook, facts=facts)
     classifier.save_pretrained(folder.model)
@@ -176,15 +180,13 @@ def _set_visible_device(device: str) -> None:
     pick_device(device if not device.startswith("cuda:") else "cuda")
 
 
-def _state(corpus: Corpus, recipe: Recipe) -> dict[str, Any]:
-    return {"corpus": corpus.fingerprint, "recipe": recipe.model_dump(mode="json")}
+def _state(corpus: Corpus, recipe: Recipe, teacher: Teacher | None) -> dict[str, Any]:
+    taught = teacher.state if teacher else {}
+    return {"corpus": corpus.fingerprint, "recipe": recipe.model_dump(mode="json"), **taught}
 
 
-def _check_output(
-    folder: RunLayout, output: Path, corpus: Corpus, recipe: Recipe, resume: bool, overwrite: bool
-) -> None:
+def _check_output(folder: RunLayout, output: Path, state: dict[str, Any], resume: bool, overwrite: bool) -> None:
     """Refuse what would lose something; nothing is written here."""
-    state = _state(corpus, recipe)
     if output.exists() and not overwrite:
         raise UserError(f"{output} exists. Name another --output, or replace it with --overwrite.")
     if output.exists() and not (RunLayout(output).recipe.exists() or (output.is_dir() and not any(output.iterdir()))):
@@ -204,13 +206,18 @@ def _check_output(
                 f"--resume: the recipe has changed since the run began ({', '.join(changed)}). "
                 f"Give the same recipe and settings, or start anew with --overwrite."
             )
+        if before != state:
+            raise UserError(
+                "--resume: the run began with another teacher or other unlabelled text. Give the same --teacher and "
+                "--unlabelled, or start anew with --overwrite."
+            )
     elif folder.folder.exists() and not overwrite:
         raise UserError(
             f"An unfinished run is at {folder.folder}. Go on with it with --resume, or start anew with --overwrite."
         )
 
 
-def _open_run(folder: RunLayout, corpus: Corpus, recipe: Recipe, split: Split) -> None:
+def _open_run(folder: RunLayout, state: dict[str, Any], recipe: Recipe, split: Split) -> None:
     if folder.folder.exists():
         shutil.rmtree(folder.folder)
     folder.splits.mkdir(parents=True)
@@ -218,7 +225,7 @@ def _open_run(folder: RunLayout, corpus: Corpus, recipe: Recipe, split: Split) -
         if len(part):
             part.marked(name).write(folder.split(name))
     folder.recipe.write_text(recipe.to_yaml(), "utf-8")
-    folder.state.write_text(json.dumps(_state(corpus, recipe), indent=2) + "\n", "utf-8")
+    folder.state.write_text(json.dumps(state, indent=2) + "\n", "utf-8")
 
 
 def _limit(corpus: Corpus, recipe: Recipe) -> Corpus:
@@ -361,21 +368,29 @@ class _Sentences:
     frozen: FrozenPart | None
 
 
-def _sentences(model: Any, tokenizer: Any, split: Split, recipe: Recipe, max_length: int) -> _Sentences:
-    train, validation = (_dataset(part, tokenizer, max_length) for part in (split.train, split.validation))
+def _sentences(
+    model: Any, tokenizer: Any, split: Split, teacher: Teacher | None, recipe: Recipe, max_length: int
+) -> _Sentences:
+    parts: list[tuple[list[str], Sequence[Any]]] = [
+        (split.train.texts, split.train.label_ids),
+        (split.validation.texts, split.validation.label_ids),
+    ]
+    if teacher:
+        texts = split.train.texts + teacher.texts
+        gold = split.train.label_ids + [NO_LABEL] * len(teacher.texts)
+        parts[0] = (texts, taught_labels(gold, teacher.label(texts, "Teacher")))
+    train, validation = (_dataset(texts, labels, tokenizer, max_length) for texts, labels in parts)
     settings = recipe.training
-    tokens = sum(lengths_of(train)) + sum(lengths_of(validation))
     # A GPU runs the frozen part faster than it is fetched from memory.
     on_cpu = PartialState().device.type == "cpu"
     if not (settings.freeze_embeddings and settings.keep_activations and on_cpu):
         return _Sentences(train, validation, None)
+    tokens = sum(lengths_of(train)) + sum(lengths_of(validation))
     frozen = FrozenPart.of(model, settings.freeze_layers, tokenizer, tokens)
     if frozen is None:
         return _Sentences(train, validation, None)
-    kept = []
     with bar("Frozen layers", len(train) + len(validation), "sentences") as advance:
-        for part in (split.train, split.validation):
-            kept.append(frozen.keep(part, tokenizer, max_length, advance))
+        kept = [frozen.keep(texts, labels, tokenizer, max_length, advance) for texts, labels in parts]
     frozen.take_off()
     return _Sentences(kept[0], kept[1], frozen)
 
@@ -383,8 +398,8 @@ def _sentences(model: Any, tokenizer: Any, split: Split, recipe: Recipe, max_len
 def _trainer(
     model: Any,
     tokenizer: Any,
-    split: Split,
     sentences: _Sentences,
+    loss: Callable[..., Any] | None,
     recipe: Recipe,
     folder: RunLayout,
     device: str,
@@ -393,7 +408,7 @@ def _trainer(
     settings = recipe.training
     epochs = float(settings.epochs)
     if settings.max_sentences is not None:
-        affordable = settings.max_sentences / len(split.train)
+        affordable = settings.max_sentences / len(sentences.train)
         # Whole passes where one fits: the last of a broken-off pass would hardly be learnt from.
         epochs = min(epochs, float(int(affordable)) if affordable >= 1 else affordable)
     bf16 = settings.precision == "bf16" or (
@@ -437,8 +452,8 @@ def _trainer(
         eval_dataset=sentences.validation,
         data_collator=pad_kept if sentences.frozen else _Collator(tokenizer),
         processing_class=tokenizer,
-        compute_metrics=_validation_metrics(len(split.train.label_names)),
-        compute_loss_func=_weighted_loss(split.train, recipe),
+        compute_metrics=_validation_metrics(int(model.config.num_labels)),
+        compute_loss_func=loss,
         callbacks=[
             EarlyStoppingCallback(early_stopping_patience=settings.patience),
             InterruptCallback(say),
@@ -459,10 +474,10 @@ class _Collator(DataCollatorWithPadding):
         return super().__call__([{k: v for k, v in row.items() if k != "length"} for row in features])
 
 
-def _dataset(corpus: Corpus, tokenizer: Any, max_length: int) -> Any:
-    columns = dict(tokenizer(corpus.texts, truncation=True, max_length=max_length))
+def _dataset(texts: Sequence[str], labels: Sequence[Any], tokenizer: Any, max_length: int) -> Any:
+    columns = dict(tokenizer(list(texts), truncation=True, max_length=max_length))
     columns["length"] = [len(ids) for ids in columns["input_ids"]]
-    return Dataset.from_dict({**columns, "labels": corpus.label_ids})
+    return Dataset.from_dict({**columns, "labels": list(labels)})
 
 
 def _validation_metrics(n_labels: int) -> Callable[[Any], dict[str, float]]:
@@ -475,22 +490,25 @@ def _validation_metrics(n_labels: int) -> Callable[[Any], dict[str, float]]:
     return compute
 
 
-def _weighted_loss(train: Corpus, recipe: Recipe) -> Callable[..., Any] | None:
-    """Cross entropy with class weights, or None where the Trainer's own loss does."""
+def _loss(train: Corpus, recipe: Recipe, taught: bool) -> Callable[..., Any] | None:
+    """Cross entropy with class weights or a teacher, or None where the Trainer's own loss does."""
     weights = label_weights(list(train.counts().values()), recipe.training.class_weights)
-    if weights is None:
-        return None
-    values = torch.tensor(weights)
+    values = None if weights is None else torch.tensor(weights)
 
-    def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+    def cross_entropy(logits: Any, labels: Any, reduction: str = "none") -> Any:
         return torch.nn.functional.cross_entropy(
-            outputs.logits.float(),
+            logits.float(),
             labels,
-            weight=values.to(outputs.logits.device),
+            weight=None if values is None else values.to(logits.device),
             label_smoothing=recipe.training.label_smoothing,
+            reduction=reduction,
         )
 
-    return loss
+    if taught:
+        return teaching_loss(recipe, cross_entropy)
+    if values is None:
+        return None
+    return lambda outputs, labels, num_items_in_batch=None: cross_entropy(outputs.logits, labels, "mean")
 
 
 def label_weights(counts: Sequence[int], kind: str) -> list[float] | None:

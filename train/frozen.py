@@ -11,8 +11,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..data.corpus import Corpus
-
 # Half precision for some 90,000 sentences of 30 tokens and 384 dimensions.
 _MOST_BYTES = 2 * 1024**3
 # Of the logits, between the whole model and the model on kept activations (rounded to half precision).
@@ -22,7 +20,7 @@ _TOLERANCE = 0.02
 class KeptSentences(torch.utils.data.Dataset[dict[str, Any]]):
     """Sentences as outputs of the frozen part, shape (tokens, hidden size) each, with label and length."""
 
-    def __init__(self, activations: Sequence[torch.Tensor], labels: Sequence[int]) -> None:
+    def __init__(self, activations: Sequence[torch.Tensor], labels: Sequence[Any]) -> None:
         self._activations = activations
         self._labels = labels
         self.lengths = [len(rows) for rows in activations]
@@ -135,22 +133,24 @@ class FrozenPart:
 
     def keep(
         self,
-        corpus: Corpus,
+        texts: Sequence[str],
+        labels: Sequence[Any],
         tokenizer: Any,
         max_length: int,
         on_progress: Callable[[int], None],
         batch_size: int = 32,
     ) -> KeptSentences:
-        """Run the frozen part over a corpus, the model being whole.
+        """Run the frozen part over sentences, the model being whole.
 
         Args:
-            corpus: annotated sentences.
+            texts: the sentences.
+            labels: what to learn of each.
             tokenizer: of the model.
             max_length: in tokens; longer sentences are cut.
             on_progress: gets the number of sentences of each batch done.
             batch_size: sentences per forward pass.
         """
-        ids = tokenizer(corpus.texts, truncation=True, max_length=max_length)["input_ids"]
+        ids = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
         order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
         rows: list[torch.Tensor] = [torch.empty(0)] * len(ids)
         self._model.eval()
@@ -162,7 +162,7 @@ class FrozenPart:
                 for place, own in zip(places, found, strict=True):
                     rows[place] = own[: len(ids[place])].clone()
                 on_progress(len(places))
-        return KeptSentences(rows, corpus.label_ids)
+        return KeptSentences(rows, labels)
 
 
 class _CaughtError(Exception):

@@ -52,6 +52,14 @@ class TrainingSettings(_Section):
     precision: Literal["auto", "fp32", "bf16"]
 
 
+class DistillationSettings(_Section):
+    """How a teacher's soft labels are learnt from; only looked at with ``--teacher``."""
+
+    temperature: float = Field(gt=0)
+    gold_weight: float = Field(ge=0, le=1)
+    max_sentences: int | None = Field(ge=1)
+
+
 class Recipe(_Section):
     """All settings of a run; ``configs/default.yaml`` explains each."""
 
@@ -63,6 +71,7 @@ class Recipe(_Section):
     baselines: bool
     split: SplitSettings
     training: TrainingSettings
+    distillation: DistillationSettings
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -212,7 +212,7 @@ def test_backbone_in_parts_is_joined_unpacked_safely_and_checked(
         licence="Apache-2.0",
     )
     monkeypatch.setitem(backbone_module.WHEEL_BACKBONES, "parts", wheel)
-    monkeypatch.setattr(backbone_module, "_cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(backbone_module, "cache_folder", lambda: tmp_path / "cache")
     assert resolve_backbone("parts") == Backbone("organisation/parts", "organisation/parts", local=False)
 
     here = SimpleNamespace(locate_file=lambda member: tmp_path / member)

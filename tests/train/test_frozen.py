@@ -34,7 +34,7 @@ def test_kept_activations_give_the_logits_of_the_whole_model(architecture: str, 
     frozen = FrozenPart.of(model, 2, tokenizer, tokens=500)
     assert frozen is not None
     done: list[int] = []
-    kept = frozen.keep(some, tokenizer, 16, done.append, batch_size=8)
+    kept = frozen.keep(some.texts, some.label_ids, tokenizer, 16, done.append, batch_size=8)
     assert sum(done) == len(kept) == 50
     assert kept.lengths == [len(ids) for ids in tokenizer(some.texts, truncation=True, max_length=16)["input_ids"]]
     before = {name: value.clone() for name, value in model.state_dict().items()}
