@@ -333,12 +333,12 @@ def print_study(study: "Study") -> None:
         table = Table(title=study.question if not title else None, title_justify="left", box=None, pad_edge=False)
         names = (title, "sentences", "macro-F1", "95 % interval", "accuracy")
         for name in (*names, *(f"F1 {label}" for label in study.labels if not title)):
-            table.add_column(name, justify="right" if table.columns else "left")
+            table.add_column(name, justify="right" if table.columns else "left", no_wrap=True)
         for row in rows:
             figures = [f"{row.macro_f1:.3f}", _interval(row.intervals["macro_f1"]), f"{row.accuracy:.3f}"]
             per_label = [f"{value:.3f}" for value in row.f1] if not title else []
             table.add_row(row.name, f"{row.n:,}", *figures, *per_label)
-        out.print(table, "")
+        _wide(study.labels).print(table, "")
     if study.spread is not None:
         out.print(f"macro-F1 over {len(study.seeds)} seeds: {study.mean:.3f} ± {study.spread:.3f} (SD)")
 
@@ -425,6 +425,11 @@ def print_evaluation(evaluation: "Evaluation") -> None:
         out.print(part)
     for note in evaluation.notes:
         say(f"note: {note}")
+
+
+def _wide(labels: Sequence[str]) -> Console:
+    """For tables with a column per label, which are read better scrolled or piped than cut."""
+    return Console(highlight=False, width=max(out.width, 70 + sum(len(name) + 5 for name in labels)))
 
 
 def _interval(bounds: Sequence[float]) -> str:
@@ -668,7 +673,7 @@ def _corpus_stats(options: Any) -> int:
     )
     usual = [name for name in ("register", "theatre", "actor") if any(s.extras.get(name) for s in corpus.sentences)]
     columns = options.by or usual[:1]
-    wide = Console(highlight=False, width=max(out.width, 60 + sum(len(name) + 2 for name in corpus.label_names)))
+    wide = _wide(corpus.label_names)
     for column in columns or [""]:
         parts = count_by(corpus, column) if column else {"all": corpus}
         table = Table(box=None, pad_edge=False)

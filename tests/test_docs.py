@@ -30,10 +30,13 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, text_column in (("my_corpus.csv", "text"), ("my_test.csv", "text"), ("statements.csv", "statement")):
         with (folder / name).open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream)
-            writer.writerow([text_column, "label"])
-            writer.writerows([row["text"], row["label"]] for row in rows)
-    (folder / "articles").mkdir()
-    shutil.copy(ROOT / "data" / "samples" / "article.txt", folder / "articles" / "one.txt")
+            writer.writerow([text_column, "label", "outlet", "annotator_1", "annotator_2"])
+            writer.writerows(
+                [row["text"], row["label"], row["register"], row["annotator_1"], row["annotator_2"]] for row in rows
+            )
+    for place in (folder / "articles" / "one.txt", folder / "my_text" / "one.txt"):
+        place.parent.mkdir()
+        shutil.copy(ROOT / "data" / "samples" / "article.txt", place)
     assert run.layout.model.is_dir()
     return folder
 
@@ -58,6 +61,8 @@ def test_commands_run_as_they_stand(workplace: Path, monkeypatch: pytest.MonkeyP
         arguments = [str(p) for a in arguments for p in (sorted(Path().glob(a)) if "*" in a else [a])]
         if arguments[0] == "train":  # the smoke recipe in place of minutes of training
             arguments += ["--recipe", "smoke", "--overwrite"]
+        if "--held-out" in arguments:
+            arguments += ["--folds", "2"]
         with pytest.raises(SystemExit) as left, contextlib.redirect_stdout(io.StringIO()):
             cli.main(arguments)
         assert left.value.code == cli.EXIT_OK, line

@@ -4,6 +4,7 @@ All three are fitted on the same training sentences as the model and tune nothin
 they are measured on.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -167,7 +168,9 @@ def fit_baselines(
         if embeddings is None or len(embeddings) != len(train):
             embeddings = embedder.embed(train.texts)
             if cache is not None:
-                cache.parent.mkdir(parents=True, exist_ok=True)
-                np.save(cache, embeddings, allow_pickle=False)
+                # Only saves time, so a run that may not be written to is evaluated all the same.
+                with contextlib.suppress(OSError):
+                    cache.parent.mkdir(parents=True, exist_ok=True)
+                    np.save(cache, embeddings, allow_pickle=False)
         baselines.append(EmbeddingRegression(train, embedder, embeddings))
     return baselines

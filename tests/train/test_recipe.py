@@ -8,7 +8,7 @@ from conflict_framing.train.recipe import Recipe
 
 
 def test_all_bundled_recipes_are_valid_and_named_after_their_file() -> None:
-    assert recipe_names() == ["accurate", "default", "smoke"]
+    assert recipe_names() == ["accurate", "default", "distilled", "smoke"]
     assert [load_recipe(name).name for name in recipe_names()] == recipe_names()
 
 
