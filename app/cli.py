@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from conflict_framing.data.errors import UserError
@@ -39,6 +40,8 @@ _FORMATS = "JSONL, CSV, TSV or Parquet, each also gzipped (.gz)"
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
+
+_SHOWN = 30  # rows of a table in the terminal
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -197,8 +200,7 @@ examples:
   conflict-framing train --corpus my.csv --output runs/mine --set training.epochs=4
   conflict-framing train --recipe smoke --output runs/smoke           (seconds, to see it work)
   conflict-framing train --resume --output runs/default               (after Ctrl-C or a crash)
-  conflict-framing train --teacher runs/accurate --unlabelled news/*.txt --output runs/small
-                                                                      (a small model learns from a large one)
+  conflict-framing train --recipe distilled --teacher runs/accurate --unlabelled news/*.txt --output runs/small
   conflict-framing train --held-out register --output runs/registers  (how good on unseen registers)
   conflict-framing train --seeds 3 --output runs/seeds                (how much is chance)
   accelerate launch -m conflict_framing train --output runs/default   (several GPUs)
@@ -212,7 +214,7 @@ intervals over documents; --output is then a folder of runs with study.md and st
         "--recipe",
         default="default",
         metavar="NAME|FILE",
-        help="default, smoke, accurate, or a YAML file of changes to default",
+        help="default, smoke, accurate, distilled, or a YAML file of changes to default",
     )
     parser.add_argument(
         "--corpus", nargs="+", default=[], metavar="FILE", help="annotated sentences (default: the bundled corpus)"
@@ -231,14 +233,19 @@ intervals over documents; --output is then a folder of runs with study.md and st
         metavar="FILE",
         help="text of your own domain, without labels, for the teacher to teach on: text files or tables",
     )
-    parser.add_argument("--folds", type=_several, metavar="N", help="cross-validate: N folds, documents kept whole")
+    parser.add_argument(
+        "--unlabelled-column", default="text", metavar="NAME", help="the column of --unlabelled tables (default: text)"
+    )
+    parser.add_argument("--folds", type=_at_least(2), metavar="N", help="cross-validate: N folds, documents kept whole")
     parser.add_argument(
         "--held-out",
         metavar="COLUMN",
         help="hold the values of a column out whole (register, theatre): each is tested by a model that never saw "
         "it; in 5 folds, or --folds",
     )
-    parser.add_argument("--seeds", type=_positive, default=1, metavar="N", help="train each with N seeds (default: 1)")
+    parser.add_argument(
+        "--seeds", type=_at_least(1), default=1, metavar="N", help="train each with N seeds (default: 1)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the unfinished run at --output")
     _add_columns(parser, label=True)
     _add_encoding(parser)
@@ -246,17 +253,12 @@ intervals over documents; --output is then a folder of runs with study.md and st
     _add_overwrite(parser)
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("expected a number of at least 1")
-    return number
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, came {text!r}")
+        return int(text)
 
-
-def _several(text: str) -> int:
-    number = int(text)
-    if number < 2:
-        raise argparse.ArgumentTypeError("expected a number of at least 2")
     return number
 
 
@@ -318,7 +320,7 @@ def _teacher(options: Any, corpus: "Corpus", recipe: "Recipe") -> "Teacher":
         options.unlabelled,
         corpus,
         recipe,
-        text_column=options.text_column,
+        text_column=options.unlabelled_column,
         encoding=options.encoding,
         device=options.device,
         say=say,
@@ -327,18 +329,20 @@ def _teacher(options: Any, corpus: "Corpus", recipe: "Recipe") -> "Teacher":
 
 def print_study(study: "Study") -> None:
     """The pooled figures of every seed, then those of every held-out value."""
-    for title, rows in (("", study.seeds), ("held out", study.values)):
+    for title, rows in (("", study.seeds), ("held out", study.values[:_SHOWN])):
         if not rows:
             continue
         table = Table(title=study.question if not title else None, title_justify="left", box=None, pad_edge=False)
         names = (title, "sentences", "macro-F1", "95 % interval", "accuracy")
         for name in (*names, *(f"F1 {label}" for label in study.labels if not title)):
-            table.add_column(name, justify="right" if table.columns else "left", no_wrap=True)
+            table.add_column(escape(name), justify="right" if table.columns else "left", no_wrap=True)
         for row in rows:
-            figures = [f"{row.macro_f1:.3f}", _interval(row.intervals["macro_f1"]), f"{row.accuracy:.3f}"]
+            figures = [f"{row.macro_f1:.3f}", row.interval, f"{row.accuracy:.3f}"]
             per_label = [f"{value:.3f}" for value in row.f1] if not title else []
-            table.add_row(row.name, f"{row.n:,}", *figures, *per_label)
+            table.add_row(escape(row.name), f"{row.n:,}", *figures, *per_label)
         _wide(study.labels).print(table, "")
+        if len(rows) < len(study.values if title else rows):
+            say(f"… and {len(study.values) - len(rows)} more with fewer sentences, in the report.")
     if study.spread is not None:
         out.print(f"macro-F1 over {len(study.seeds)} seeds: {study.mean:.3f} ± {study.spread:.3f} (SD)")
 
@@ -471,7 +475,7 @@ examples:
     _add_columns(parser, label=False)
     _add_among(parser)
     parser.add_argument(
-        "--batch-size", type=_positive, default=None, metavar="N", help="sentences per forward pass (default: 32)"
+        "--batch-size", type=_at_least(1), default=None, metavar="N", help="sentences per forward pass (default: 32)"
     )
     _add_encoding(parser)
     _add_overwrite(parser)
@@ -666,6 +670,8 @@ def _corpus_stats(options: Any) -> int:
     from conflict_framing.data.balance import QUANTILES, count_by, draw_balance, lengths
 
     picture = Path(options.picture) if options.picture else None
+    if picture is not None and picture.suffix not in (".png", ".svg", ".pdf"):
+        raise UserError(f"--picture {picture}: name it .png, .svg or .pdf.")
     if picture is not None and picture.exists() and not options.overwrite:
         raise UserError(f"{picture} exists. Name another --picture, or replace it with --overwrite.")
     corpus = load_corpus(
@@ -678,18 +684,20 @@ def _corpus_stats(options: Any) -> int:
         parts = count_by(corpus, column) if column else {"all": corpus}
         table = Table(box=None, pad_edge=False)
         for name in (column, "documents", "sentences", *corpus.label_names):
-            table.add_column(name, justify="right" if table.columns else "left", no_wrap=True)
+            table.add_column(escape(name), justify="right" if table.columns else "left", no_wrap=True)
         for value, part in parts.items():
             documents = len({s.document for s in part.sentences if s.document})
             shares = (f"{count / len(part):.0%}" for count in part.counts().values())
-            table.add_row(value, f"{documents:,}", f"{len(part):,}", *shares)
+            table.add_row(escape(value), f"{documents:,}", f"{len(part):,}", *shares)
         wide.print(table, "")
     table = Table(box=None, pad_edge=False)
     for name in ("words per sentence", "mean", *(f"{q:.0%}" for q in QUANTILES), "longest"):
         table.add_column(name, justify="right" if table.columns else "left", no_wrap=True)
     for value, part in count_by(corpus, "label").items():
         length = lengths(part)
-        table.add_row(value, f"{length.mean:.1f}", *(f"{q:.0f}" for q in length.quantiles), f"{length.longest:,}")
+        table.add_row(
+            escape(value), f"{length.mean:.1f}", *(f"{q:.0f}" for q in length.quantiles), f"{length.longest:,}"
+        )
     wide.print(table)
     if picture is not None:
         draw_balance(corpus, picture, columns)
@@ -709,7 +717,7 @@ def _corpus_agreement(options: Any) -> int:
         table.add_column(name, justify="left" if name == "sentences with" else "right", no_wrap=True)
     for found in corpus_agreement(corpus, by=options.by):
         figures = (f"{value:.3f}" for value in (found.observed, found.kappa, found.alpha))
-        table.add_row(found.name, f"{found.n:,}", *figures)
+        table.add_row(escape(found.name), f"{found.n:,}", *figures)
     out.print(table)
     return EXIT_OK
 
@@ -719,10 +727,13 @@ def _corpus_check(options: Any) -> int:
     from conflict_framing.data.balance import one_sided
     from conflict_framing.data.check import check_files
     from conflict_framing.data.corpus import bundled_corpus_files
+    from conflict_framing.data.tables import check_table_name
 
     if not 0 < options.threshold <= 1:
         raise UserError(f"--threshold {options.threshold}: expected a number above 0, at most 1.")
     suspects = Path(options.label_errors) if options.label_errors else None
+    if suspects is not None:
+        check_table_name(suspects)
     if suspects is not None and suspects.exists() and not options.overwrite:
         raise UserError(f"{suspects} exists. Name another --label-errors, or replace it with --overwrite.")
     files = options.file or bundled_corpus_files()

@@ -1,7 +1,7 @@
 """How the labels of a corpus are spread over registers, theatres, actors and lengths."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -41,8 +41,9 @@ def count_by(corpus: Corpus, column: str) -> dict[str, Corpus]:
         UserError: no sentence has the column.
     """
     groups: dict[str, list[int]] = {}
+    by_words = column == ACTOR and not _has(corpus, ACTOR)
     for place, sentence in enumerate(corpus.sentences):
-        for value in _values(corpus, column, sentence):
+        for value in _actors(sentence) if by_words else [_value(sentence, column)]:
             groups.setdefault(value, []).append(place)
     if set(groups) <= {NOT_GIVEN}:
         raise UserError(f"No sentence has a value in column '{column}'. Columns: {', '.join(_columns(corpus))}")
@@ -95,7 +96,7 @@ def draw_balance(corpus: Corpus, path: Path, columns: Sequence[str]) -> None:
 
     Args:
         corpus: what to draw.
-        path: of the picture.
+        path: of the picture; its suffix is one that matplotlib knows.
         columns: one panel each; of a column with more than 30 values the 30 most frequent.
     """
     try:
@@ -143,10 +144,7 @@ def draw_balance(corpus: Corpus, path: Path, columns: Sequence[str]) -> None:
     handles, labels = axes[-1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)), frameon=False, fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        figure.savefig(path, dpi=130)
-    except ValueError as error:
-        raise UserError(f"{path}: {error}. Name the picture .png, .svg or .pdf.") from None
+    figure.savefig(path, dpi=130)
 
 
 def _has(corpus: Corpus, column: str) -> bool:
@@ -157,14 +155,14 @@ def _columns(corpus: Corpus) -> list[str]:
     return sorted({name for sentence in corpus.sentences for name in sentence.to_row()} - {"text"})
 
 
-def _values(corpus: Corpus, column: str, sentence: Sentence) -> Iterable[str]:
+def _value(sentence: Sentence, column: str) -> str:
     value = sentence.to_row().get(column)
-    if value not in (None, ""):
-        return [str(value)]
-    if column == ACTOR and not _has(corpus, ACTOR):
-        kinds = _actor_words()
-        return [kind for kind, words in kinds.items() if any(word.search(sentence.text) for word in words.values())]
-    return [NOT_GIVEN]
+    return NOT_GIVEN if value in (None, "") else str(value)
+
+
+def _actors(sentence: Sentence) -> list[str]:
+    kinds = _actor_words()
+    return [kind for kind, words in kinds.items() if any(word.search(sentence.text) for word in words.values())]
 
 
 @cache

@@ -57,7 +57,8 @@ class Sentence:
         for name in ("document", "group", "split"):
             if getattr(self, name) is not None:
                 row[name] = getattr(self, name)
-        return {**row, **self.extras}
+        # A column of that name beside --text-column or --label-column gives way.
+        return row | {name: value for name, value in self.extras.items() if name not in row}
 
 
 class CorpusError(UserError):

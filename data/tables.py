@@ -432,11 +432,21 @@ def write_jsonl(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer.close()
 
 
+def check_table_name(path: Path) -> Format:
+    """The format of a table that is to be written.
+
+    Raises:
+        UserError: the name is that of a text, of no known format, or of gzipped Parquet.
+    """
+    format = format_of(path)
+    if format == "text" or (format == "parquet" and path.name.lower().endswith(".gz")):
+        raise UserError(f"{path}: expected a table's name: .jsonl, .csv, .tsv (each also .gz) or .parquet.")
+    return format
+
+
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows, all with the columns of the first, in the format that the file's name says."""
-    format = format_of(path)
-    if format == "text":
-        raise UserError(f"{path}: expected a table's name: .jsonl, .csv, .tsv (each also .gz) or .parquet.")
+    format = check_table_name(path)
     columns = {name: arrow_type({type(row[name]) for row in rows}) for name in (rows[0] if rows else ())}
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = open_writer(path, format, columns)

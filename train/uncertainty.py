@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 LEVEL = 0.95
 _DRAWS = 2000
+_CHUNK = 50  # draws at a time, so that memory does not grow with both draws and documents
 _SEED = 0
 
 
@@ -26,20 +27,22 @@ def document_intervals(
 
     Returns:
         ``macro_f1``, ``accuracy``, ``mcc`` as [low, high], and ``f1`` as one [low, high] per label
-        (of a label that never occurs: [0, 0]).
+        (of a label that never occurs: [0, 0]). With few documents they are too narrow, and with one they
+        have no width at all.
     """
     counts = document_confusions(predictions, references, units, n_labels)
     chance = np.random.default_rng(_SEED)
     n_units = len(counts)
-    weights = chance.multinomial(n_units, np.full(n_units, 1 / n_units), size=_DRAWS)
-    drawn = (weights @ counts.reshape(n_units, -1)).reshape(_DRAWS, n_labels, n_labels)
-    tails = [50 - 50 * LEVEL, 50 + 50 * LEVEL]
-
-    def interval(values: npt.NDArray[Any]) -> Any:
-        return np.percentile(values, tails, axis=0).T.tolist()
-
+    drawn = np.empty((_DRAWS, n_labels, n_labels))
+    for first in range(0, _DRAWS, _CHUNK):
+        weights = chance.multinomial(n_units, np.full(n_units, 1 / n_units), size=_CHUNK)
+        drawn[first : first + _CHUNK] = (weights @ counts.reshape(n_units, -1)).reshape(_CHUNK, n_labels, n_labels)
     figures = confusion_metrics(drawn)
-    return {name: interval(values) for name, values in figures.items()}
+    # A label that a draw happens to miss has no F1 in it; one that never occurs has 0, as in the metrics.
+    occurs = drawn.sum(axis=1) + drawn.sum(axis=2) > 0
+    figures["f1"] = np.where(occurs | ~occurs.any(axis=0), figures["f1"], np.nan)
+    tails = [50 - 50 * LEVEL, 50 + 50 * LEVEL]
+    return {name: np.nanpercentile(values, tails, axis=0).T.tolist() for name, values in figures.items()}
 
 
 def document_confusions(

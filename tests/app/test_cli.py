@@ -203,6 +203,7 @@ def test_corpus_stats_draw_what_they_count(tmp_path: Path, capsys: pytest.Captur
     assert "mali" in shown
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert call("corpus", "stats", "--picture", picture) == cli.EXIT_USER_ERROR
+    assert call("corpus", "stats", "--picture", tmp_path / "balance.doc") == cli.EXIT_USER_ERROR
 
 
 def test_corpus_check_warns_and_with_strict_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,8 +78,3 @@ def test_picture_of_the_balance(tmp_path: Path, corpus: Corpus, name: str) -> No
     draw_balance(corpus, tmp_path / name, ["document", "actor"])
     start = (tmp_path / name).read_bytes()[:100]
     assert start.startswith(b"\x89PNG" if name.endswith("png") else b"<?xml")
-
-
-def test_picture_of_an_unknown_format_is_refused(tmp_path: Path, corpus: Corpus) -> None:
-    with pytest.raises(UserError, match="Name the picture"):
-        draw_balance(corpus, tmp_path / "balance.doc", [])

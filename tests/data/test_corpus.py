@@ -127,3 +127,12 @@ def test_written_corpus_reads_back(tmp_path: Path, corpus_file: Path) -> None:
     corpus = load_corpus(corpus_file)
     corpus.write(tmp_path / "again.jsonl")
     assert load_corpus(tmp_path / "again.jsonl").fingerprint == corpus.fingerprint
+
+
+def test_a_column_called_label_beside_the_label_column_changes_no_label(tmp_path: Path) -> None:
+    rows = [{"statement": "a", "gold": "x", "label": "y"}, {"statement": "b", "gold": "y", "label": "x", "text": "c"}]
+    path = write_jsonl(tmp_path / "c.jsonl", rows)
+    corpus = load_corpus(path, text_column="statement", label_column="gold")
+    corpus.write(tmp_path / "again.jsonl")
+    again = load_corpus(tmp_path / "again.jsonl")
+    assert (again.texts, again.labels) == (["a", "b"], ["x", "y"])

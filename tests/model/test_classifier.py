@@ -195,11 +195,11 @@ def test_backbone_in_parts_is_joined_unpacked_safely_and_checked(
 ) -> None:
     archive = tmp_path / "all.zip"
     with zipfile.ZipFile(archive, "w") as writer:
-        writer.writestr("top/config.json", "{}")
-        writer.writestr("top/model.safetensors", "weights")
-        writer.writestr("top/run.py", "print('not wanted')")
+        writer.writestr("parts/config.json", "{}")
+        writer.writestr("parts/model.safetensors", "weights")
+        writer.writestr("parts/run.py", "print('not wanted')")
         writer.writestr("../escaped.txt", "outside")
-        writer.writestr("top/deep/config.json", "not wanted")
+        writer.writestr("parts/deep/config.json", "not wanted")
     whole = archive.read_bytes()
     (tmp_path / "x.001").write_bytes(whole[:100])
     (tmp_path / "x.002").write_bytes(whole[100:])
@@ -222,6 +222,12 @@ def test_backbone_in_parts_is_joined_unpacked_safely_and_checked(
     assert sorted(path.name for path in Path(found.source).iterdir()) == ["config.json", "model.safetensors"]
     assert not list(tmp_path.rglob("escaped.txt"))
     assert resolve_backbone("parts") == found  # from the cache
+    (tmp_path / "cache" / "parts" / "model.safetensors").unlink()
+    (tmp_path / "x.002").write_bytes(b"damaged")
+    with pytest.raises(UserError, match="are damaged"):
+        resolve_backbone("parts")
+    (tmp_path / "x.002").write_bytes(whole[100:])
+    assert resolve_backbone("parts") == found
 
 
 def test_a_hub_that_cannot_be_reached_names_the_wheels() -> None:

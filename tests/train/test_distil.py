@@ -103,7 +103,7 @@ def test_a_student_learns_from_unlabelled_text(
     assert agreement(run) > agreement(alone) + 0.1
     facts = run.classifier.facts.training
     assert facts["unlabelled_sentences"] == len(teacher.texts)
-    assert facts["teacher_sha256"] == teacher.fingerprint
+    assert facts["teacher_fingerprint"] == teacher.fingerprint
 
 
 def test_teacher_with_other_labels_is_refused(run: Run, recipe: Recipe, corpus: Corpus) -> None:
@@ -117,7 +117,9 @@ def test_a_teacher_of_another_split_is_told(run: Run, recipe: Recipe, corpus: Co
     load_teacher(run.layout.folder, [], corpus, recipe, device="cpu", say=said.append)
     assert said == []
     load_teacher(run.layout.folder, [], corpus.select(range(90)), recipe, device="cpu", say=said.append)
-    assert "may have seen the test sentences" in said[0]
+    other_seed = recipe.model_copy(update={"seed": recipe.seed + 1})
+    load_teacher(run.layout.folder, [], corpus, other_seed, device="cpu", say=said.append)
+    assert ["may have seen the test sentences" in line for line in said] == [True, True]
 
 
 def test_resuming_with_another_teacher_is_refused(
@@ -125,7 +127,12 @@ def test_resuming_with_another_teacher_is_refused(
 ) -> None:
     folder = tmp_path / "run.partial"
     folder.mkdir()
-    state = {"corpus": corpus.fingerprint, "recipe": recipe.model_dump(mode="json"), **teacher.state, "teacher": "x"}
+    begun = {"corpus": corpus.fingerprint, "recipe": recipe.model_dump(mode="json"), "device": "cpu"}
+    state = {**begun, **teacher.state, "teacher": "x"}
     (folder / "state.json").write_text(json.dumps(state), "utf-8")
     with pytest.raises(UserError, match="another teacher"):
+        train_run(corpus, recipe, tmp_path / "run", teacher=teacher, resume=True, device="cpu", say=silent)
+    # Checkpoints of another device may hold other layers.
+    (folder / "state.json").write_text(json.dumps({**begun, **teacher.state, "device": "cuda"}), "utf-8")
+    with pytest.raises(UserError, match="--device cuda"):
         train_run(corpus, recipe, tmp_path / "run", teacher=teacher, resume=True, device="cpu", say=silent)

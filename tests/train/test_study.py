@@ -18,6 +18,7 @@ def quick(recipe: Recipe) -> Recipe:
 @pytest.fixture
 def registers(tmp_path: Path) -> Corpus:
     rows = tiny_rows(120)
+    rows[5]["text"] = f"{rows[5]['text']}\u2028with\u0085odd line ends"
     for place, row in enumerate(rows):
         row["register"] = ["wire", "speech", "opinion", None][place // 3 % 4]
     return load_corpus(write_jsonl(tmp_path / "c.jsonl", rows))
@@ -38,7 +39,9 @@ def test_held_out_registers_are_each_tested_once_and_never_trained_on(
         trained = {s.extras["register"] for s in load_corpus(Path(run) / "splits" / "train.jsonl").sentences}
         assert len(tested) == 1
         assert not tested & trained
-    rows = [json.loads(line) for line in (tmp_path / "s" / "predictions.jsonl").read_text("utf-8").splitlines()]
+    rows = [
+        json.loads(line) for line in (tmp_path / "s" / "predictions.jsonl").read_text("utf-8").strip("\n").split("\n")
+    ]
     share = sum(row["label"] == row["input_label"] for row in rows) / 90
     assert study.seeds[0].accuracy == pytest.approx(share)
     low, high = study.seeds[0].intervals["accuracy"]
@@ -62,6 +65,12 @@ def test_seeds_share_the_split_and_resuming_keeps_finished_runs(corpus: Corpus, 
     other = quick.model_copy(update={"max_length": 16})
     with pytest.raises(UserError, match="another corpus or recipe"):
         run_study(corpus, other, tmp_path / "s", seeds=2, device="cpu", resume=True, say=silent)
+
+
+def test_max_corpus_draws_once_for_all_runs(corpus: Corpus, quick: Recipe, tmp_path: Path) -> None:
+    small = quick.model_copy(update={"max_corpus": 120})
+    study = run_study(corpus, small, tmp_path / "s", folds=2, seeds=2, device="cpu", say=silent)
+    assert [figures.n for figures in study.seeds] == [120, 120]
 
 
 def test_a_folder_that_is_no_study_is_left_alone(corpus: Corpus, quick: Recipe, tmp_path: Path) -> None:

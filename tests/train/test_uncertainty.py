@@ -40,3 +40,9 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
         covered += low <= 0.75 <= high
     # 95 % nominal; with 150 trials, 0.90 is about three standard errors below.
     assert 0.90 <= covered / trials <= 0.99
+
+
+def test_a_label_that_draws_miss_is_not_counted_as_wrong_in_them() -> None:
+    references = [0, 1] * 20 + [2]  # label 2 in one document of many, and right
+    intervals = document_intervals(references, references, list(range(41)), 4)
+    assert intervals["f1"] == [[1, 1], [1, 1], [1, 1], [0, 0]]
