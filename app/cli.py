@@ -341,8 +341,8 @@ def print_study(study: "Study") -> None:
             per_label = [f"{value:.3f}" for value in row.f1] if not title else []
             table.add_row(escape(row.name), f"{row.n:,}", *figures, *per_label)
         _wide(study.labels).print(table, "")
-        if len(rows) < len(study.values if title else rows):
-            say(f"… and {len(study.values) - len(rows)} more with fewer sentences, in the report.")
+    if len(study.values) > _SHOWN:
+        say(f"… and {len(study.values) - _SHOWN} more with fewer sentences, in the report.")
     if study.spread is not None:
         out.print(f"macro-F1 over {len(study.seeds)} seeds: {study.mean:.3f} ± {study.spread:.3f} (SD)")
 
@@ -677,8 +677,7 @@ def _corpus_stats(options: Any) -> int:
     corpus = load_corpus(
         *options.file, text_column=options.text_column, label_column=options.label_column, encoding=options.encoding
     )
-    usual = [name for name in ("register", "theatre", "actor") if any(s.extras.get(name) for s in corpus.sentences)]
-    columns = options.by or usual[:1]
+    columns = options.by or (["register"] if any(s.extras.get("register") for s in corpus.sentences) else [])
     wide = _wide(corpus.label_names)
     for column in columns or [""]:
         parts = count_by(corpus, column) if column else {"all": corpus}
