@@ -43,6 +43,7 @@ try:
     from .distil import NO_LABEL, Teacher, taught_labels, teaching_loss
     from .frozen import FrozenPart, KeptSentences, freeze, pad_kept
     from .metrics import MacroF1
+    from .precision import has_bf16
     from .progress import InterruptCallback, ProgressCallback, bar
 except ImportError as error:
     raise MissingExtraError(error.name or "torch", "train", "Training") from None
@@ -119,7 +120,7 @@ def train_run(
     started = time.monotonic()
     sentences = _sentences(model, tokenizer, split, teacher, recipe, max_length)
     loss = _loss(split.train, recipe, taught=teacher is not None)
-    trainer = _trainer(model, tokenizer, sentences, loss, recipe, folder, device, say)
+    trainer = _trainer(model, tokenizer, sentences, loss, recipe, folder, say)
     checkpoint = _last_checkpoint(folder) if resume else None
     if checkpoint:
         say(f"Going on from {checkpoint}")
@@ -132,6 +133,8 @@ def train_run(
         raise Interrupted(str(folder.checkpoints))
     if sentences.frozen:
         sentences.frozen.put_back()
+    # Without the half precision that accelerate wraps around it: evaluated as it will be used.
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     if not state.is_main_process:
         state.wait_for_everyone()
         return Run(RunLayout(output), CheckpointClassifier.from_pretrained(output), None)
@@ -144,7 +147,7 @@ def train_run(
         recipe=recipe.model_dump(mode="json"),
         training=_training_facts(trainer, time.monotonic() - started) | (teacher.facts() if teacher else {}),
     )
-    classifier = CheckpointClassifier(cast(Any, trainer.model), tokenizer, codebook=corpus.codebook, facts=facts)
+    classifier = CheckpointClassifier(cast(Any, model), tokenizer, codebook=corpus.codebook, facts=facts)
     classifier.save_pretrained(folder.model)
     evaluation = _evaluate(folder, split, classifier, device, say)
     if evaluation:
@@ -388,7 +391,6 @@ def _trainer(
     loss: Callable[..., Any] | None,
     recipe: Recipe,
     folder: RunLayout,
-    device: str,
     say: Callable[[str], None],
 ) -> Trainer:
     settings = recipe.training
@@ -397,12 +399,9 @@ def _trainer(
         affordable = settings.max_sentences / len(sentences.train)
         # Whole passes where one fits: the last of a broken-off pass would hardly be learnt from.
         epochs = min(epochs, float(int(affordable)) if affordable >= 1 else affordable)
-    bf16 = settings.precision == "bf16" or (
-        settings.precision == "auto"
-        and torch.cuda.is_available()
-        and device != "cpu"
-        and torch.cuda.is_bf16_supported()
-    )
+    # Where accelerate will put the model.
+    device = PartialState().device
+    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_bf16(device.type))
     arguments = TrainingArguments(
         output_dir=str(folder.checkpoints),
         num_train_epochs=epochs,
@@ -425,7 +424,7 @@ def _trainer(
         seed=recipe.seed,
         data_seed=recipe.seed,
         bf16=bf16,
-        use_cpu=device == "cpu",
+        use_cpu=device.type == "cpu",
         dataloader_pin_memory=False,
         remove_unused_columns=False,  # the sampler reads the lengths, the collator drops them
         disable_tqdm=True,
@@ -521,6 +520,7 @@ def _training_facts(trainer: Trainer, seconds: float) -> dict[str, Any]:
         "validation_macro_f1": float(best["eval_macro_f1"]),
         "seconds": round(seconds, 1),
         "device": str(trainer.args.device),
+        "precision": "bf16" if trainer.args.bf16 else "fp32",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
