@@ -4,7 +4,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
+HERE = Path(__file__).resolve().parent
+SHARED = HERE.parent.parent / "shared"
 
 
 def require(path: Path, what: str) -> Path:

@@ -1,6 +1,7 @@
 """Fine-tune a backbone on a corpus and write a run."""
 
 import json
+import math
 import os
 import platform
 import random
@@ -23,7 +24,7 @@ from ..model.folder import ModelFacts
 from ..model.layout import ModelLayout, RunLayout
 from .card import write_card
 from .evaluation import Evaluation, evaluate_run
-from .recipe import Recipe
+from .recipe import Recipe, TrainingSettings
 from .report import write_evaluation
 
 try:
@@ -41,10 +42,12 @@ try:
     )
 
     from .distil import NO_LABEL, Teacher, taught_labels, teaching_loss
-    from .frozen import FrozenPart, KeptSentences, freeze, pad_kept
+    from .frozen import FrozenPart, KeptSentences, freeze, layers_of, pad_kept
+    from .mean_layer import append_mean_layer, embed, start_head
     from .metrics import MacroF1
     from .precision import has_bf16
     from .progress import InterruptCallback, ProgressCallback, bar
+    from .swaps import swapped_copies
 except ImportError as error:
     raise MissingExtraError(error.name or "torch", "train", "Training") from None
 
@@ -118,7 +121,10 @@ def train_run(
         _open_run(folder, _state(corpus, recipe, teacher), recipe, split)
     state.wait_for_everyone()
     started = time.monotonic()
-    sentences = _sentences(model, tokenizer, split, teacher, recipe, max_length)
+    parts = _parts(split, teacher, recipe)
+    if recipe.training.pooling == "mean":
+        _start_from_mean(model, tokenizer, split.train, max_length, backbone)
+    sentences = _sentences(model, tokenizer, parts, recipe, max_length)
     loss = _loss(split.train, recipe, taught=teacher is not None)
     trainer = _trainer(model, tokenizer, sentences, loss, recipe, folder, say)
     checkpoint = _last_checkpoint(folder) if resume else None
@@ -357,17 +363,36 @@ class _Sentences:
     frozen: FrozenPart | None
 
 
-def _sentences(
-    model: Any, tokenizer: Any, split: Split, teacher: Teacher | None, recipe: Recipe, max_length: int
-) -> _Sentences:
-    parts: list[tuple[list[str], Sequence[Any]]] = [
-        (split.train.texts, split.train.label_ids),
-        (split.validation.texts, split.validation.label_ids),
-    ]
+# Texts, and what is to be learnt of each.
+_Part = tuple[list[str], Sequence[Any]]
+
+
+def _parts(split: Split, teacher: Teacher | None, recipe: Recipe) -> tuple[_Part, _Part]:
+    """What is trained on (with swapped copies and a teacher's sentences where asked for), and the validation part."""
+    copies = swapped_copies(split.train.texts, recipe.training.swaps, recipe.seed) if recipe.training.swaps else []
+    texts = split.train.texts + [text for _, text in copies]
+    gold = split.train.label_ids + [split.train.label_ids[place] for place, _ in copies]
+    labels: Sequence[Any] = gold
     if teacher:
-        gold = split.train.label_ids + [NO_LABEL] * len(teacher.texts)
-        taught = [teacher.label(texts, "Teacher") for texts in (split.train.texts, teacher.texts)]
-        parts[0] = (split.train.texts + teacher.texts, taught_labels(gold, np.concatenate(taught)))
+        # The copies are for the teacher to label too: it may see the other names otherwise.
+        taught = [teacher.label(part, "Teacher") for part in (texts, teacher.texts)]
+        labels = taught_labels(gold + [NO_LABEL] * len(teacher.texts), np.concatenate(taught))
+        texts = texts + teacher.texts
+    return (texts, labels), (split.validation.texts, split.validation.label_ids)
+
+
+def _start_from_mean(model: Any, tokenizer: Any, train: Corpus, max_length: int, backbone: Backbone) -> None:
+    if not append_mean_layer(model):
+        raise UserError(
+            f"training.pooling=mean: the layers of {backbone.name} are not known here "
+            f"(BERT, RoBERTa, ELECTRA, MPNet and DistilBERT are). Use --set training.pooling=first"
+        )
+    with bar("Embedding", len(train), "sentences") as advance:
+        features = embed(model, tokenizer, train.texts, max_length, advance)
+    start_head(model, features, train.label_ids, None)
+
+
+def _sentences(model: Any, tokenizer: Any, parts: tuple[_Part, _Part], recipe: Recipe, max_length: int) -> _Sentences:
     train, validation = (_dataset(texts, labels, tokenizer, max_length) for texts, labels in parts)
     settings = recipe.training
     # A GPU runs the frozen part faster than it is fetched from memory.
@@ -395,6 +420,8 @@ def _trainer(
 ) -> Trainer:
     settings = recipe.training
     epochs = float(settings.epochs)
+    if settings.min_sentences is not None:
+        epochs = max(epochs, math.ceil(settings.min_sentences / len(sentences.train)))
     if settings.max_sentences is not None:
         affordable = settings.max_sentences / len(sentences.train)
         # Whole passes where one fits: the last of a broken-off pass would hardly be learnt from.
@@ -437,6 +464,7 @@ def _trainer(
         eval_dataset=sentences.validation,
         data_collator=pad_kept if sentences.frozen else _Collator(tokenizer),
         processing_class=tokenizer,
+        optimizers=(_decayed_optimizer(model, settings), None),
         compute_metrics=_validation_metrics(int(model.config.num_labels)),
         compute_loss_func=loss,
         callbacks=[
@@ -450,6 +478,28 @@ def _trainer(
 
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def _decayed_optimizer(model: Any, settings: TrainingSettings) -> torch.optim.Optimizer | None:
+    """AdamW with a lower learning rate for lower layers (Howard & Ruder 2018), or None for the Trainer's own.
+
+    The head learns at ``learning_rate``, the layer i places below the highest at that times
+    ``layer_decay`` to the power of i, and the embeddings one place below the lowest layer.
+    """
+    layers = layers_of(model)
+    if settings.layer_decay == 1 or layers is None:
+        return None
+    places = {id(p): place for place, layer in enumerate(reversed(layers.modules)) for p in layer.parameters()}
+    places |= {id(p): len(layers.modules) for p in model.base_model.embeddings.parameters()}
+    groups = []
+    for parameter in model.parameters():
+        if not parameter.requires_grad:
+            continue
+        # Biases and norms are not decayed, as in the Trainer.
+        weight_decay = settings.weight_decay if parameter.dim() > 1 else 0.0
+        rate = settings.learning_rate * settings.layer_decay ** places.get(id(parameter), 0)
+        groups.append({"params": [parameter], "lr": rate, "weight_decay": weight_decay})
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
 
 
 class _Collator(DataCollatorWithPadding):

@@ -1,5 +1,7 @@
 """Where half precision makes training faster."""
 
+from typing import Any
+
 import torch
 
 
@@ -15,6 +17,6 @@ def has_bf16(device: str) -> bool:
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     if device == "cpu":
         # PyTorch before 2.8 cannot tell, and then it is not risked.
-        found = getattr(torch.cpu, "get_capabilities", dict)()
+        found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
     return False

@@ -38,12 +38,16 @@ class TrainingSettings(_Section):
 
     epochs: int = Field(ge=1)
     max_sentences: int | None = Field(ge=1)
+    min_sentences: int | None = Field(ge=1)
     batch_size: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
+    layer_decay: float = Field(gt=0, le=1)
     weight_decay: float = Field(ge=0)
     warmup: float = Field(ge=0, lt=1)
     label_smoothing: float = Field(ge=0, lt=1)
     class_weights: Literal["none", "balanced", "sqrt"]
+    pooling: Literal["first", "mean"]
+    swaps: float = Field(ge=0, le=1)
     freeze_embeddings: bool
     freeze_layers: int = Field(ge=0)
     keep_activations: bool
