@@ -52,7 +52,7 @@ def main() -> None:
         for place in sorted(chosen):
             stream.write(json.dumps(rows[place], ensure_ascii=False) + "\n")
     counts = {outlet: sum(rows[place]["outlet"] == outlet for place in chosen) for outlet in OUTLETS}
-    print(f"{options.output}: {len(chosen):,} sentences, {counts}; the surer half begins at p(none) {sure[order[half]]:.3f}")
+    print(f"{options.output}: {len(chosen):,} sentences, {counts}")
 
 
 if __name__ == "__main__":
