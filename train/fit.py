@@ -93,6 +93,7 @@ def train_run(
             or device, or no disk space.
         Interrupted: Ctrl-C; a checkpoint was written.
     """
+    started = time.monotonic()
     output = Path(output)
     _set_visible_device(device)
     state = PartialState(cpu=device == "cpu")
@@ -117,10 +118,9 @@ def train_run(
     if state.is_main_process and not resume:
         _open_run(folder, _state(corpus, recipe, teacher), recipe, split)
     state.wait_for_everyone()
-    started = time.monotonic()
     sentences = _sentences(model, tokenizer, split, teacher, recipe, max_length)
     loss = _loss(split.train, recipe, taught=teacher is not None)
-    trainer = _trainer(model, tokenizer, sentences, loss, recipe, folder, say)
+    trainer = _trainer(model, tokenizer, sentences, loss, recipe, folder, say, started)
     checkpoint = _last_checkpoint(folder) if resume else None
     if checkpoint:
         say(f"Going on from {checkpoint}")
@@ -392,6 +392,7 @@ def _trainer(
     recipe: Recipe,
     folder: RunLayout,
     say: Callable[[str], None],
+    started: float,
 ) -> Trainer:
     settings = recipe.training
     epochs = float(settings.epochs)
@@ -442,7 +443,7 @@ def _trainer(
         callbacks=[
             EarlyStoppingCallback(early_stopping_patience=settings.patience),
             InterruptCallback(say),
-            ProgressCallback(folder.log, say),
+            ProgressCallback(folder.log, say, started),
         ],
     )
     # Our own progress bar stands in for the printed dictionaries.
