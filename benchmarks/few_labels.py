@@ -74,7 +74,7 @@ def draw_picture(found: Mapping[str, Scores], path: Path) -> None:
         axis.grid(axis="y", alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     shown = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    figure.legend(shown.values(), shown.keys(), frameon=False, loc="outside lower center", ncols=2, fontsize=9)
+    figure.legend(shown.values(), shown.keys(), frameon=False, loc="outside lower center", ncols=len(found), fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
 
