@@ -96,6 +96,7 @@ def train_run(
             or device, or no disk space.
         Interrupted: Ctrl-C; a checkpoint was written.
     """
+    started = time.monotonic()
     output = Path(output)
     _set_visible_device(device)
     state = PartialState(cpu=device == "cpu")
@@ -120,13 +121,12 @@ def train_run(
     if state.is_main_process and not resume:
         _open_run(folder, _state(corpus, recipe, teacher), recipe, split)
     state.wait_for_everyone()
-    started = time.monotonic()
     parts = _parts(split, teacher, recipe)
     if recipe.training.pooling == "mean":
         _start_from_mean(model, tokenizer, split.train, max_length, backbone)
     sentences = _sentences(model, tokenizer, parts, recipe, max_length)
     loss = _loss(split.train, recipe, taught=teacher is not None)
-    trainer = _trainer(model, tokenizer, sentences, loss, recipe, folder, say)
+    trainer = _trainer(model, tokenizer, sentences, loss, recipe, folder, say, started)
     checkpoint = _last_checkpoint(folder) if resume else None
     if checkpoint:
         say(f"Going on from {checkpoint}")
@@ -417,6 +417,7 @@ def _trainer(
     recipe: Recipe,
     folder: RunLayout,
     say: Callable[[str], None],
+    started: float,
 ) -> Trainer:
     settings = recipe.training
     epochs = float(settings.epochs)
@@ -470,7 +471,7 @@ def _trainer(
         callbacks=[
             EarlyStoppingCallback(early_stopping_patience=settings.patience),
             InterruptCallback(say),
-            ProgressCallback(folder.log, say),
+            ProgressCallback(folder.log, say, started),
         ],
     )
     # Our own progress bar stands in for the printed dictionaries.

@@ -26,15 +26,16 @@ def bar(title: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
 class ProgressCallback(TrainerCallback):
     """A bar with loss, validation macro-F1 and time left; one line per epoch where there is no terminal.
 
-    Every epoch's figures are also appended to the run's ``log.jsonl``.
+    The figures are also appended to the run's ``log.jsonl``, with the seconds since ``started``, a reading of
+    ``time.monotonic()``. Evaluating takes the ``eval_runtime`` of its entry, which is part of them.
     """
 
-    def __init__(self, log: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, log: Path, say: Callable[[str], None], started: float) -> None:
         self._log = log
         self._say = say
         self._loss = float("nan")
         self._macro_f1 = float("nan")
-        self._started = time.monotonic()
+        self._started = started
         self._progress: Progress | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -63,10 +64,10 @@ class ProgressCallback(TrainerCallback):
             return
         self._loss = logs.get("loss", self._loss)
         self._macro_f1 = logs.get("eval_macro_f1", self._macro_f1)
+        elapsed = time.monotonic() - self._started
         with self._log.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+            stream.write(json.dumps({"step": state.global_step, "seconds": round(elapsed, 3), **logs}) + "\n")
         if "eval_macro_f1" in logs:
-            elapsed = time.monotonic() - self._started
             line = f"epoch {state.epoch:.2f} of {args.num_train_epochs:.2f}  {self._facts()}  ({elapsed:.0f} s)"
             if self._progress and not self._progress.disable:
                 self._progress.console.print(line, highlight=False)  # above the bar, not through it

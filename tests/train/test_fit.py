@@ -37,6 +37,10 @@ def test_a_run_holds_what_a_person_can_open(run: Run, corpus: Corpus) -> None:
     assert sorted(text for part in parts for text in part.texts) == sorted(corpus.texts)
     log = [json.loads(line) for line in layout.log.read_text("utf-8").splitlines()]
     assert any("eval_macro_f1" in entry for entry in log)
+    seconds = [entry["seconds"] for entry in log]
+    assert seconds == sorted(seconds)
+    evaluating = sum(entry.get("eval_runtime", 0) for entry in log)
+    assert evaluating < seconds[-1] < run.classifier.facts.training["seconds"] + 0.1
     assert {p.name for p in layout.evaluation.iterdir()} == {
         "confusion_matrix.png",
         "metrics.json",
