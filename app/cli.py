@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import math
 import os
 import shlex
 import sys
@@ -17,7 +18,7 @@ from conflict_framing.data.errors import UserError
 
 if TYPE_CHECKING:
     from conflict_framing.data import Corpus
-    from conflict_framing.train import Recipe, Study
+    from conflict_framing.train import Recipe, Search, Study
     from conflict_framing.train.distil import Teacher
     from conflict_framing.train.evaluation import Evaluation
 
@@ -203,10 +204,14 @@ examples:
   conflict-framing train --recipe distilled --teacher runs/accurate --unlabelled news/*.txt --output runs/small
   conflict-framing train --held-out register --output runs/registers  (how good on unseen registers)
   conflict-framing train --seeds 3 --output runs/seeds                (how much is chance)
+  conflict-framing train --search 60 --output runs/searched           (find the settings, in an hour)
   accelerate launch -m conflict_framing train --output runs/default   (several GPUs)
 
 --folds, --held-out and --seeds train several times and measure on what was held out, with 95 %
 intervals over documents; --output is then a folder of runs with study.md and study.json.
+
+--search tries learning rates, numbers of frozen layers and of passes, the recipe's own first, and
+trains with what was best on the validation part; the trials are told in RUN.search/search.md.
 """,
     )
     parser.add_argument("--output", required=True, metavar="RUN", help="folder for the run: model, report, splits, log")
@@ -246,6 +251,13 @@ intervals over documents; --output is then a folder of runs with study.md and st
     parser.add_argument(
         "--seeds", type=_at_least(1), default=1, metavar="N", help="train each with N seeds (default: 1)"
     )
+    parser.add_argument(
+        "--search",
+        type=_minutes,
+        metavar="MINUTES",
+        help="search learning_rate, freeze_layers and epochs for so long, the final training included; the minutes "
+        "stand in for training.max_sentences",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the unfinished run at --output")
     _add_columns(parser, label=True)
     _add_encoding(parser)
@@ -260,6 +272,16 @@ def _at_least(least: int) -> Callable[[str], int]:
         return int(text)
 
     return number
+
+
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = math.nan
+    if not 0 < minutes < math.inf:
+        raise argparse.ArgumentTypeError(f"expected minutes, a number above 0, came {text!r}")
+    return minutes
 
 
 def _train(options: Any) -> int:
@@ -283,6 +305,11 @@ def _train(options: Any) -> int:
         raise UserError(
             "--teacher does not go with --folds, --held-out or --seeds: its training saw the test sentences."
         )
+    if several and options.search:
+        raise UserError(
+            "--search does not go with --folds, --held-out or --seeds: search first, then give what was found to them "
+            "with --recipe RUN/recipe.yaml."
+        )
     common = {"device": options.device, "resume": options.resume, "overwrite": options.overwrite, "say": say}
     try:
         if several:
@@ -299,7 +326,14 @@ def _train(options: Any) -> int:
             out.print(f"report  {Path(options.output) / 'study.md'}", soft_wrap=True)
             return EXIT_OK
         teacher = _teacher(options, corpus, recipe) if options.teacher else None
-        run = train_run(corpus, recipe, options.output, teacher=teacher, **common)
+        if options.search:
+            from conflict_framing.train import run_search
+
+            search = run_search(corpus, recipe, options.output, minutes=options.search, teacher=teacher, **common)
+            print_search(search)
+            run = search.run
+        else:
+            run = train_run(corpus, recipe, options.output, teacher=teacher, **common)
     except (Interrupted, KeyboardInterrupt) as stopped:
         where = f" The last checkpoint is in {stopped}." if isinstance(stopped, Interrupted) else ""
         command = [argument for argument in sys.argv[1:] if argument not in ("--resume", "--overwrite")]
@@ -345,6 +379,16 @@ def print_study(study: "Study") -> None:
         say(f"… and {len(study.values) - _SHOWN} more with fewer sentences, in the report.")
     if study.spread is not None:
         out.print(f"macro-F1 over {len(study.seeds)} seeds: {study.mean:.3f} ± {study.spread:.3f} (SD)")
+
+
+def print_search(search: "Search") -> None:
+    """The trials, the chosen one in bold."""
+    table = Table(title="Trials, on the validation part", title_justify="left", box=None, pad_edge=False)
+    for name in search.columns:
+        table.add_column(name, justify="right" if name else "left")
+    for trial, row in zip(search.trials, search.rows, strict=True):
+        table.add_row(*row, style="bold" if trial is search.chosen else "")
+    out.print(table, "")
 
 
 # --- evaluate ------------------------------------------------------------------------------------

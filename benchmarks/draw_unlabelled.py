@@ -36,9 +36,7 @@ def main() -> None:
     rows = [
         row
         for row in rows
-        if row["outlet"] in OUTLETS
-        and row["document"] not in kept_out
-        and len(row["text"].split()) >= _FEWEST_WORDS
+        if row["outlet"] in OUTLETS and row["document"] not in kept_out and len(row["text"].split()) >= _FEWEST_WORDS
     ]
     classifier = FramingClassifier.from_pretrained(options.model)
     none = classifier.classes_.index("none")

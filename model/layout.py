@@ -68,5 +68,10 @@ class RunLayout:
     def evaluation(self) -> Path:
         return self.folder / "evaluation"
 
+    @property
+    def search(self) -> Path:
+        """Beside the run: the trials that its settings were chosen from."""
+        return self.folder.with_name(self.folder.name + ".search")
+
     def split(self, part: str) -> Path:
         return self.splits / f"{part}.jsonl"

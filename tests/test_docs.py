@@ -63,6 +63,8 @@ def test_commands_run_as_they_stand(workplace: Path, monkeypatch: pytest.MonkeyP
             arguments += ["--recipe", "smoke", "--overwrite"]
         if "--held-out" in arguments:
             arguments += ["--folds", "2"]
+        if "--search" in arguments:  # seconds in place of an hour
+            arguments += ["--search", "0.1"]
         with pytest.raises(SystemExit) as left, contextlib.redirect_stdout(io.StringIO()):
             cli.main(arguments)
         assert left.value.code == cli.EXIT_OK, line

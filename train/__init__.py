@@ -6,9 +6,21 @@ from .recipe import Recipe, load_recipe, recipe_names
 
 if TYPE_CHECKING:
     from .fit import Interrupted, Run, train_run
+    from .search import Search, run_search
     from .study import Study, run_study
 
-__all__ = ["Interrupted", "Recipe", "Run", "Study", "load_recipe", "recipe_names", "run_study", "train_run"]
+__all__ = [
+    "Interrupted",
+    "Recipe",
+    "Run",
+    "Search",
+    "Study",
+    "load_recipe",
+    "recipe_names",
+    "run_search",
+    "run_study",
+    "train_run",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -16,6 +28,10 @@ def __getattr__(name: str) -> Any:
         from . import fit
 
         return getattr(fit, name)
+    if name in ("Search", "run_search"):
+        from . import search
+
+        return getattr(search, name)
     if name in ("Study", "run_study"):
         from . import study
 

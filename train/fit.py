@@ -37,6 +37,7 @@ try:
         DataCollatorWithPadding,
         EarlyStoppingCallback,
         Trainer,
+        TrainerCallback,
         TrainingArguments,
         set_seed,
     )
@@ -75,6 +76,7 @@ def train_run(
     resume: bool = False,
     overwrite: bool = False,
     say: Callable[[str], None] = print,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> Run:
     """Split, fine-tune, evaluate and write one run.
 
@@ -90,6 +92,7 @@ def train_run(
         resume: go on with an unfinished run of the same corpus, recipe and teacher.
         overwrite: replace a finished run, or start an unfinished one anew.
         say: takes one line at a time for the user to read.
+        callbacks: what else follows the training.
 
     Raises:
         UserError: the output exists, nothing to resume, the corpus cannot be split, no such backbone
@@ -127,6 +130,8 @@ def train_run(
     sentences = _sentences(model, tokenizer, parts, recipe, max_length)
     loss = _loss(split.train, recipe, taught=teacher is not None)
     trainer = _trainer(model, tokenizer, sentences, loss, recipe, folder, say, started)
+    for callback in callbacks:
+        trainer.add_callback(callback)
     checkpoint = _last_checkpoint(folder) if resume else None
     if checkpoint:
         say(f"Going on from {checkpoint}")
@@ -198,10 +203,7 @@ def _state(corpus: Corpus, recipe: Recipe, teacher: Teacher | None) -> dict[str,
 
 def _check_output(folder: RunLayout, output: Path, state: dict[str, Any], resume: bool, overwrite: bool) -> None:
     """Refuse what would lose something; nothing is written here."""
-    if output.exists() and not overwrite:
-        raise UserError(f"{output} exists. Name another --output, or replace it with --overwrite.")
-    if output.exists() and not (RunLayout(output).recipe.exists() or (output.is_dir() and not any(output.iterdir()))):
-        raise UserError(f"{output} is no run, so --overwrite does not delete it. Name another --output.")
+    check_finished(output, overwrite)
     if resume:
         if not folder.state.exists():
             raise UserError(f"--resume: no unfinished run at {folder.folder}.")
@@ -227,7 +229,21 @@ def _check_output(folder: RunLayout, output: Path, state: dict[str, Any], resume
                 "--resume: the run began with another teacher or other unlabelled text. Give the same --teacher and "
                 "--unlabelled, or start anew with --overwrite."
             )
-    elif folder.folder.exists() and not overwrite:
+    else:
+        check_unfinished(folder, overwrite)
+
+
+def check_finished(output: Path, overwrite: bool) -> None:
+    """Refuse to replace a finished run without ``overwrite``, or what is no run."""
+    if output.exists() and not overwrite:
+        raise UserError(f"{output} exists. Name another --output, or replace it with --overwrite.")
+    if output.exists() and not (RunLayout(output).recipe.exists() or (output.is_dir() and not any(output.iterdir()))):
+        raise UserError(f"{output} is no run, so --overwrite does not delete it. Name another --output.")
+
+
+def check_unfinished(folder: RunLayout, overwrite: bool) -> None:
+    """Refuse to start an unfinished run anew without ``overwrite``."""
+    if folder.folder.exists() and not overwrite:
         raise UserError(
             f"An unfinished run is at {folder.folder}. Go on with it with --resume, or start anew with --overwrite."
         )
@@ -420,19 +436,12 @@ def _trainer(
     started: float,
 ) -> Trainer:
     settings = recipe.training
-    epochs = float(settings.epochs)
-    if settings.min_sentences is not None:
-        epochs = max(epochs, math.ceil(settings.min_sentences / len(sentences.train)))
-    if settings.max_sentences is not None:
-        affordable = settings.max_sentences / len(sentences.train)
-        # Whole passes where one fits: the last of a broken-off pass would hardly be learnt from.
-        epochs = min(epochs, float(int(affordable)) if affordable >= 1 else affordable)
     # Where accelerate will put the model.
     device = PartialState().device
     bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_bf16(device.type))
     arguments = TrainingArguments(
         output_dir=str(folder.checkpoints),
-        num_train_epochs=epochs,
+        num_train_epochs=passes_of(settings, len(sentences.train)),
         per_device_train_batch_size=settings.batch_size,
         per_device_eval_batch_size=32,
         learning_rate=settings.learning_rate,
@@ -501,6 +510,21 @@ def _decayed_optimizer(model: Any, settings: TrainingSettings) -> torch.optim.Op
         rate = settings.learning_rate * settings.layer_decay ** places.get(id(parameter), 0)
         groups.append({"params": [parameter], "lr": rate, "weight_decay": weight_decay})
     return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+
+
+def passes_of(settings: TrainingSettings, sentences: int) -> float:
+    """How often so many training sentences are passed at most.
+
+    That is ``epochs``, or what ``min_sentences`` asks for, but not more than ``max_sentences`` allows.
+    """
+    passes = float(settings.epochs)
+    if settings.min_sentences is not None:
+        passes = max(passes, math.ceil(settings.min_sentences / sentences))
+    if settings.max_sentences is None:
+        return passes
+    affordable = settings.max_sentences / sentences
+    # Whole passes where one fits: the last of a broken-off pass would hardly be learnt from.
+    return min(passes, float(int(affordable)) if affordable >= 1 else affordable)
 
 
 class _Collator(DataCollatorWithPadding):

@@ -91,6 +91,11 @@ CASES = [
     "predict: unknown output",
     "predict: wrong encoding",
     "read: a table",
+    "search and folds",
+    "search and held out",
+    "search and seeds",
+    "search: nothing to resume",
+    "search: output exists",
     "too few examples",
     "unknown device",
     "unknown recipe",
@@ -135,6 +140,11 @@ def wrong_inputs(folder: Path) -> dict[str, tuple[list[str], str]]:
         "unknown setting": (train("good.jsonl", "--set", "training.epoch=2"), "training.epoch: no such setting"),
         "unknown device": (train("good.jsonl", "--device", "toaster"), "not usable on this machine"),
         "nothing to resume": (train("good.jsonl", "--resume"), "no unfinished run"),
+        "search and folds": (train("good.jsonl", "--search", "1", "--folds", "3"), "--search does not go with"),
+        "search and held out": (train("good.jsonl", "--search", "1", "--held-out", "id"), "--search does not go with"),
+        "search and seeds": (train("good.jsonl", "--search", "1", "--seeds", "2"), "--search does not go with"),
+        "search: nothing to resume": (train("good.jsonl", "--search", "1", "--resume"), "no unfinished search"),
+        "search: output exists": (train("good.jsonl", "--search", "1", "--output", str(folder / "taken")), "overwrite"),
         "predict: missing file": (predict("nowhere.csv"), "no such file"),
         "predict: wrong encoding": (predict("latin.csv"), "--encoding"),
         "predict: missing column": (predict("columns.csv"), "Columns found: 'sentence', 'code'"),
@@ -239,6 +249,30 @@ def test_several_runs_are_measured_together(
     assert "2 folds, documents held out whole" in shown
     assert "seed 13" in shown
     assert json.loads((tmp_path / "s" / "study.json").read_text("utf-8"))["seeds"][0]["n"] == 240
+
+
+def test_settings_are_searched_and_the_trials_told(
+    tmp_path: Path,
+    corpus_file: Path,
+    settings: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from conflict_framing.train import search
+
+    # A minute for each finished trial, however fast the machine is.
+    monkeypatch.setattr(search, "monotonic", lambda: 60.0 * len([*(tmp_path / "run.search").glob("trial-?")]))
+    arguments = ("train", "--corpus", corpus_file, "--output", tmp_path / "run", "--device", "cpu", *settings)
+    assert call(*arguments, "--search", "3", "--set", "baselines=false") == cli.EXIT_OK
+    shown = capsys.readouterr()
+    assert "own setting" in shown.out
+    assert "chosen" in shown.out
+    assert "…" not in shown.out
+    assert "Chosen: trial" in shown.err
+    assert (tmp_path / "run" / "model" / "model.safetensors").exists()
+    for wrong in ("0", "-5", "nan", "an hour"):
+        assert call(*arguments, "--search", wrong) == cli.EXIT_USER_ERROR
+        assert f"expected minutes, a number above 0, came '{wrong}'" in capsys.readouterr().err
 
 
 def test_recipe_prints_what_it_resolves_to(capsys: pytest.CaptureFixture[str]) -> None:
