@@ -2,15 +2,19 @@
 by bootstrap over documents.
 
     python benchmarks/real_text.py --model runs/demo
+    python benchmarks/real_text.py --model runs/demo --sample
     python benchmarks/real_text.py --model runs/demo my_labelled_file.csv
 
-Without a file: the labelled real sentences beside this repository, which are for measuring only.
+Without a file: the labelled real sentences beside this repository, which are for measuring only. With --sample:
+sentences that we labelled ourselves (ids and labels in benchmarks/real_sample.jsonl) to choose settings by; they
+were picked where a small model leaned to a label, so they are harder than text as it comes.
 """
 
 import argparse
+import tempfile
 from pathlib import Path
 
-from common import SHARED, print_table, require
+from common import SHARED, print_table, real_sample, require
 from conflict_framing import FramingClassifier, load_corpus
 from conflict_framing.train.evaluation import evaluate_run, run_of
 
@@ -19,15 +23,10 @@ def interval(bounds: list[float]) -> str:
     return f"{bounds[0]:.2f}–{bounds[1]:.2f}"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="?", type=Path, default=SHARED / "real" / "dev.jsonl", help="labelled file")
-    parser.add_argument("--model", required=True, help="a run of 'conflict-framing train'")
-    options = parser.parse_args()
-    data = require(options.data, "The labelled real text")
-    classifier = FramingClassifier.from_pretrained(options.model)
+def measure(data: Path, model: str) -> None:
+    classifier = FramingClassifier.from_pretrained(model)
     corpus = load_corpus(data, codebook=classifier.codebook)
-    evaluation = evaluate_run(run_of(options.model), corpus, classifier, name=data.name)
+    evaluation = evaluate_run(run_of(model), corpus, classifier, name=data.name)
     print(f"\n{data.name}: {len(corpus)} sentences, {corpus.counts()}\n")
     print_table(
         ["classifier", "macro-F1", "95 %", "accuracy", "MCC", *(f"F1 {name}" for name in corpus.label_names)],
@@ -47,6 +46,17 @@ def main() -> None:
     )
     for note in evaluation.notes:
         print(f"note: {note}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="?", type=Path, default=SHARED / "real" / "dev.jsonl", help="labelled file")
+    parser.add_argument("--sample", action="store_true", help="measure on our own sample of real text instead")
+    parser.add_argument("--model", required=True, help="a run of 'conflict-framing train'")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = real_sample(Path(folder)) if options.sample else require(options.data, "The labelled real text")
+        measure(path, options.model)
 
 
 if __name__ == "__main__":

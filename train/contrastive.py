@@ -14,8 +14,8 @@ import torch
 
 from .mean_layer import embed, first_tokens, start_head
 from .precision import has_bf16
+from .recipe import FEW_LABELS_BATCH
 
-BATCH_SIZE = 32
 _TEMPERATURE = 0.1
 _WARMUP = 0.1
 
@@ -29,11 +29,11 @@ def batches(labels: Sequence[int], steps: int, seed: int) -> list[list[int]]:
     chance = np.random.default_rng(seed)
     queues: dict[int, list[int]] = {label: [] for label in sorted(set(labels))}
     own = {label: [place for place, other in enumerate(labels) if other == label] for label in queues}
-    most = BATCH_SIZE // 2
+    most = FEW_LABELS_BATCH // 2
     drawn = []
     for _ in range(steps):
         some = list(queues) if len(queues) <= most else chance.choice(list(queues), most, replace=False).tolist()
-        each = max(2, BATCH_SIZE // len(some))
+        each = max(2, FEW_LABELS_BATCH // len(some))
         batch: list[int] = []
         for label in some:
             while len(queues[label]) < each:

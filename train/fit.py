@@ -42,6 +42,7 @@ try:
         set_seed,
     )
 
+    from .contrastive import fit_few
     from .distil import NO_LABEL, Teacher, taught_labels, teaching_loss
     from .frozen import FrozenPart, KeptSentences, freeze, layers_of, pad_kept
     from .mean_layer import append_mean_layer, embed, start_head
@@ -124,28 +125,19 @@ def train_run(
     if state.is_main_process and not resume:
         _open_run(folder, _state(corpus, recipe, teacher), recipe, split)
     state.wait_for_everyone()
-    parts = _parts(split, teacher, recipe)
-    if recipe.training.pooling == "mean":
-        _start_from_mean(model, tokenizer, split.train, max_length, backbone)
-    sentences = _sentences(model, tokenizer, parts, recipe, max_length)
-    loss = _loss(split.train, recipe, taught=teacher is not None)
-    trainer = _trainer(model, tokenizer, sentences, loss, recipe, folder, say, started)
-    for callback in callbacks:
-        trainer.add_callback(callback)
-    checkpoint = _last_checkpoint(folder) if resume else None
-    if checkpoint:
-        say(f"Going on from {checkpoint}")
-    with quiet_transformers():
-        trainer.train(resume_from_checkpoint=checkpoint)
-    if any(
-        isinstance(callback, InterruptCallback) and callback.interrupted
-        for callback in trainer.callback_handler.callbacks
-    ):
-        raise Interrupted(str(folder.checkpoints))
-    if sentences.frozen:
-        sentences.frozen.put_back()
-    # Without the half precision that accelerate wraps around it: evaluated as it will be used.
-    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    if has_few_labels(recipe, split, teacher) and append_mean_layer(model):
+        training = _fit_few(model, tokenizer, split, recipe, max_length, device, folder, say)
+    else:
+        parts = _parts(split, teacher, recipe)
+        if recipe.training.pooling == "mean":
+            _start_from_mean(model, tokenizer, split.train, max_length, backbone)
+        sentences = _sentences(model, tokenizer, parts, recipe, max_length)
+        loss = _loss(split.train, recipe, taught=teacher is not None)
+        trainer = _trainer(model, tokenizer, sentences, loss, recipe, folder, say, started)
+        for callback in callbacks:
+            trainer.add_callback(callback)
+        model = _fine_tune(trainer, sentences, folder, resume, say)
+        training = _training_facts(trainer)
     if not state.is_main_process:
         state.wait_for_everyone()
         return Run(RunLayout(output), CheckpointClassifier.from_pretrained(output), None)
@@ -156,7 +148,10 @@ def train_run(
         corpus_fingerprint=corpus.fingerprint,
         corpus_counts={name: len(part) for name, part in split.parts().items()},
         recipe=recipe.model_dump(mode="json"),
-        training=_training_facts(trainer, time.monotonic() - started) | (teacher.facts() if teacher else {}),
+        training=training
+        | {"seconds": round(time.monotonic() - started, 1)}
+        | _versions()
+        | (teacher.facts() if teacher else {}),
     )
     classifier = CheckpointClassifier(cast(Any, model), tokenizer, codebook=corpus.codebook, facts=facts)
     classifier.save_pretrained(folder.model)
@@ -170,10 +165,75 @@ def train_run(
     folder.folder.rename(output)
     # What only resuming needs goes last, so that a run cut off before this line can be resumed.
     finished = RunLayout(output)
-    shutil.rmtree(finished.checkpoints)
+    shutil.rmtree(finished.checkpoints, ignore_errors=True)
     finished.state.unlink()
     state.wait_for_everyone()
     return Run(finished, classifier, evaluation)
+
+
+def has_few_labels(recipe: Recipe, split: Split, teacher: Teacher | None) -> bool:
+    """Whether a run starts by contrast instead of fine-tuning: the rule of ``few_labels`` in the recipe.
+
+    It does with at most ``few_labels.up_to`` annotated sentences per label on average and no teacher.
+    """
+    most = recipe.few_labels.up_to
+    if most is None or teacher:
+        return False
+    return len(split.train) + len(split.validation) <= most * len(split.train.label_names)
+
+
+def _fit_few(
+    model: Any,
+    tokenizer: Any,
+    split: Split,
+    recipe: Recipe,
+    max_length: int,
+    device: str,
+    folder: RunLayout,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Train on few labels; nothing is chosen on the validation part, so it is learnt from too."""
+    settings = recipe.few_labels
+    texts = split.train.texts + split.validation.texts
+    labels = split.train.label_ids + split.validation.label_ids
+    steps = settings.steps_for(len(texts))
+    say(
+        f"Few labels ({len(texts)} sentences for {len(split.train.label_names)} labels): {steps} contrastive steps, "
+        f"then a logistic regression as the head. Fine-tune instead with --set few_labels.up_to=null"
+    )
+    model.to(pick_device("cpu" if device == "cpu" else PartialState().device.type))
+    with folder.log.open("w", encoding="utf-8") as log, bar("Training", steps, "steps") as advance:
+
+        def on_step(step: int, loss: float) -> None:
+            advance(1)
+            if step % 10 == 0 or step == steps:
+                log.write(json.dumps({"step": step, "contrastive_loss": loss}) + "\n")
+
+        fit_few(
+            model, tokenizer, texts, labels,
+            steps=steps, learning_rate=settings.learning_rate, max_length=max_length, seed=recipe.seed, on_step=on_step,
+        )  # fmt: skip
+    return {"start": "contrastive", "steps": steps, "device": str(model.device)}
+
+
+def _fine_tune(
+    trainer: Trainer, sentences: "_Sentences", folder: RunLayout, resume: bool, say: Callable[[str], None]
+) -> Any:
+    """Run the Trainer, from the last checkpoint where there is one; returns the whole model in full precision."""
+    checkpoint = _last_checkpoint(folder) if resume else None
+    if checkpoint:
+        say(f"Going on from {checkpoint}")
+    with quiet_transformers():
+        trainer.train(resume_from_checkpoint=checkpoint)
+    if any(
+        isinstance(callback, InterruptCallback) and callback.interrupted
+        for callback in trainer.callback_handler.callbacks
+    ):
+        raise Interrupted(str(folder.checkpoints))
+    if sentences.frozen:
+        sentences.frozen.put_back()
+    # Without the half precision that accelerate wraps around it: evaluated as it will be used.
+    return trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
 
 
 def _say_nothing(line: str) -> None:
@@ -584,18 +644,22 @@ def label_weights(counts: Sequence[int], kind: str) -> list[float] | None:
     return [float(value / mean) for value in raw]
 
 
-def _training_facts(trainer: Trainer, seconds: float) -> dict[str, Any]:
-    import transformers
-
+def _training_facts(trainer: Trainer) -> dict[str, Any]:
     history = [entry for entry in trainer.state.log_history if "eval_macro_f1" in entry]
     best = max(history, key=lambda entry: entry["eval_macro_f1"])
     return {
         "epochs_run": round(float(history[-1]["epoch"]), 3),
         "best_epoch": round(float(best["epoch"]), 3),
         "validation_macro_f1": float(best["eval_macro_f1"]),
-        "seconds": round(seconds, 1),
         "device": str(trainer.args.device),
         "precision": "bf16" if trainer.args.bf16 else "fp32",
+    }
+
+
+def _versions() -> dict[str, str]:
+    import transformers
+
+    return {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,

@@ -4,6 +4,7 @@ The defaults live in ``configs/default.yaml`` and nowhere else: any other recipe
 user's, is a set of changes to it.
 """
 
+import math
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ..data.codebook import describe_validation
 from ..data.errors import UserError
+
+# Sentences of a contrastive batch: enough for several of every label.
+FEW_LABELS_BATCH = 32
 
 
 class _Section(BaseModel):
@@ -56,11 +60,27 @@ class TrainingSettings(_Section):
     precision: Literal["auto", "fp32", "bf16"]
 
 
+class FewLabelsSettings(_Section):
+    """How a classifier is trained where labels are few; not looked at with more of them."""
+
+    up_to: int | None = Field(ge=1)
+    passes: int = Field(ge=0)
+    least_steps: int = Field(ge=0)
+    most_steps: int = Field(ge=0)
+    learning_rate: float = Field(gt=0)
+
+    def steps_for(self, sentences: int) -> int:
+        """How many batches so many sentences are trained with."""
+        wanted = math.ceil(self.passes * sentences / FEW_LABELS_BATCH)
+        return min(max(wanted, self.least_steps), self.most_steps)
+
+
 class DistillationSettings(_Section):
     """How a teacher's soft labels are learnt from; only looked at with ``--teacher``."""
 
     temperature: float = Field(gt=0)
     gold_weight: float = Field(ge=0, le=1)
+    attribution: str | None
     max_sentences: int | None = Field(ge=1)
 
 
@@ -75,6 +95,7 @@ class Recipe(_Section):
     baselines: bool
     split: SplitSettings
     training: TrainingSettings
+    few_labels: FewLabelsSettings
     distillation: DistillationSettings
 
     def to_yaml(self) -> str:

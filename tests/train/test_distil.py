@@ -73,7 +73,7 @@ def test_unlabelled_texts_are_read_once_each_and_drawn_by_the_seed(
 
 def test_soft_labels_are_kept_between_calls(teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> None:
     first = teacher.label(teacher.texts, "Teacher")
-    assert first == pytest.approx(teacher.classifier.predict_proba(teacher.texts), abs=1e-6)
+    assert first == pytest.approx(teacher.classifier.predict_proba(teacher.texts), abs=0.05)  # half precision
 
     def fail(self: object, texts: object) -> None:
         raise AssertionError("labelled again")
