@@ -6,13 +6,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from transformers import TrainerCallback
+from transformers import AutoModelForSequenceClassification, TrainerCallback
 
 from conflict_framing.data import Corpus, UserError, load_corpus
+from conflict_framing.data.split import split_corpus
 from conflict_framing.model import CheckpointClassifier
 from conflict_framing.model.layout import ModelLayout, RunLayout
 from conflict_framing.train import Interrupted, fit, train_run
-from conflict_framing.train.fit import LengthGroupedSampler, Run, label_weights
+from conflict_framing.train.fit import (
+    LengthGroupedSampler,
+    Run,
+    _decayed_optimizer,
+    _parts,
+    label_weights,
+    passes_of,
+)
 from conflict_framing.train.recipe import Recipe
 
 from ..conftest import tiny_rows, write_jsonl
@@ -245,3 +253,63 @@ def test_backbone_that_is_nowhere(
     with pytest.raises(UserError, match="the model hub did not give it"):
         train_run(corpus, nowhere, tmp_path / "run", device="cpu", say=quiet)
     assert RunLayout(tmp_path / "run").folder.exists() is False
+
+
+def with_training(recipe: Recipe, **settings: object) -> Recipe:
+    return recipe.model_copy(update={"training": recipe.training.model_copy(update=settings)})
+
+
+def test_small_corpora_are_passed_more_often(recipe: Recipe) -> None:
+    settings = with_training(recipe, epochs=3, max_sentences=None, min_sentences=None).training
+    assert passes_of(settings, 100) == 3
+    assert passes_of(settings.model_copy(update={"min_sentences": 1000}), 100) == 10
+    assert passes_of(settings.model_copy(update={"min_sentences": 1000}), 600) == 3
+    assert passes_of(settings.model_copy(update={"min_sentences": 1000, "max_sentences": 500}), 100) == 5
+    assert passes_of(settings.model_copy(update={"max_sentences": 250}), 100) == 2
+    assert passes_of(settings.model_copy(update={"max_sentences": 50}), 100) == 0.5
+
+
+def test_lower_layers_learn_more_slowly(recipe: Recipe, backbone: Path) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(backbone, num_labels=3)
+    assert _decayed_optimizer(model, recipe.training) is None
+    settings = with_training(recipe, layer_decay=0.5, learning_rate=0.1, weight_decay=0.01).training
+    optimizer = _decayed_optimizer(model, settings)
+    assert optimizer is not None
+    found = {id(group["params"][0]): group for group in optimizer.param_groups}
+    base = model.base_model
+    for module, rate in (
+        (model.classifier, 0.1),
+        (base.pooler.dense, 0.1),
+        (base.encoder.layer[1].output.dense, 0.1),
+        (base.encoder.layer[0].output.dense, 0.05),
+        (base.embeddings.word_embeddings, 0.025),
+    ):
+        assert found[id(module.weight)]["lr"] == pytest.approx(rate)
+        assert found[id(module.weight)]["weight_decay"] == 0.01
+    assert found[id(model.classifier.bias)]["weight_decay"] == 0.0
+    assert len(found) == len(list(model.parameters()))
+
+
+def test_swapped_copies_are_trained_on_too(recipe: Recipe, tmp_path: Path) -> None:
+    rows = [{**row, "text": f"Mali {row['text']}"} for row in tiny_rows(90)]
+    corpus = load_corpus(write_jsonl(tmp_path / "corpus.jsonl", rows))
+    split = split_corpus(corpus, validation=0.15, test=0.15, seed=1)
+    (texts, labels), (validation, _) = _parts(split, None, with_training(recipe, swaps=1.0))
+    half = len(split.train)
+    assert len(texts) == len(labels) == 2 * half
+    assert labels[half:] == labels[:half]
+    assert all("Mali" in text for text in texts[:half])
+    assert not any("Mali " in text for text in texts[half:])
+    assert validation == split.validation.texts
+
+
+def test_training_from_the_mean_starts_where_the_regression_is(corpus: Corpus, recipe: Recipe, tmp_path: Path) -> None:
+    scores = {}
+    for pooling, layers in (("first", 2), ("mean", 3)):
+        own = with_training(recipe, pooling=pooling, epochs=1, learning_rate=1e-5)
+        run = train_run(corpus, own, tmp_path / pooling, device="cpu", say=lambda line: None)
+        assert run.classifier.model.config.num_hidden_layers == layers
+        assert run.evaluation is not None
+        scores[pooling] = run.evaluation.model.metrics["macro_f1"]
+    # One pass at such a rate leaves a random head random.
+    assert scores["mean"] > scores["first"] + 0.1

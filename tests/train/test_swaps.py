@@ -1,0 +1,28 @@
+import random
+
+from conflict_framing.train.swaps import swap_places, swapped_copies
+
+
+def test_a_country_becomes_the_same_other_one_throughout() -> None:
+    text = "Malian soldiers left Bamako for the border of Mali with South Sudan."
+    swapped = swap_places(text, random.Random(1))
+    assert swapped is not None
+    assert not any(name in swapped for name in ("Mali", "Bamako", "Sudan"))
+    # The words around the names stay.
+    assert swapped.split()[1:3] == ["soldiers", "left"]
+    assert swapped == swap_places(text, random.Random(1))
+    assert swapped != swap_places(text, random.Random(2))
+
+
+def test_names_are_found_whole_only() -> None:
+    assert swap_places("The Malinke of the valley met in Iranshahr.", random.Random(0)) is None
+    assert swap_places("Nothing happened.", random.Random(0)) is None
+
+
+def test_copies_of_the_share_that_was_asked_for() -> None:
+    texts = ["Clashes in Yemen.", "Clashes there."] * 100
+    copies = swapped_copies(texts, 1.0, seed=3)
+    assert [place for place, _ in copies] == list(range(0, 200, 2))
+    assert all("Yemen" not in text for _, text in copies)
+    assert 30 < len(swapped_copies(texts, 0.5, seed=3)) < 70
+    assert swapped_copies(texts, 0.0, seed=3) == []
