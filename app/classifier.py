@@ -47,7 +47,8 @@ class FramingClassifier(CheckpointClassifier):
     def fit(self, sentences: Sequence[str], labels: Sequence[str], documents: Sequence[str] | None = None) -> Self:
         """Train on sentences and their labels; keep the result with ``save_pretrained``.
 
-        A part of the sentences (the recipe's ``split.validation``) is held out for early stopping.
+        A part of the sentences (the recipe's ``split.validation``) is held out for early stopping, except with
+        few labels (``few_labels`` in the recipe).
 
         Args:
             sentences: one string each.

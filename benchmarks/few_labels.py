@@ -4,8 +4,8 @@
     python benchmarks/few_labels.py --only trec6 --labels 8 16 --seeds 1 --rivals tfidf embeddings
 
 From the training part of each corpus, so many sentences a label are drawn by the seed (a smaller draw is
-part of a larger one), and every classifier gets them and no others. This package holds some of them back
-for early stopping, as its recipe says; the rivals learn from all.
+part of a larger one), and every classifier gets them and no others. All learn from all of them: this
+package starts by contrast, which chooses nothing on a validation part.
 
 Predictions are kept as OUTPUT/CORPUS/LABELS/CLASSIFIER-SEED.json as soon as they are there, and table and
 picture (OUTPUT/few_labels.png) are made of all that is kept: what was broken off goes on, and seeds and

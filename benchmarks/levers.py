@@ -35,8 +35,9 @@ LEVERS = {
     "layer-wise decay": ["training.layer_decay=0.8"],
     "mean pooling": ["training.pooling=mean"],
     "swapped places": ["training.swaps=1.0"],
-    # As many sentences seen as the others see; then a logistic regression as the head.
-    "contrast": ["few_labels.up_to=1000000", "few_labels.most_steps=450", "few_labels.passes=5"],
+    # About as many sentences seen as the others see, then a logistic regression as the head. It chooses nothing on
+    # the validation sentences and learns from them too, which the others do not: 18 % more sentences.
+    "contrast": ["few_labels.up_to=1000000", "few_labels.most_steps=376", "few_labels.passes=5"],
 }
 FOLDS = 3
 

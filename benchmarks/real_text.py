@@ -18,6 +18,8 @@ from common import SHARED, print_table, real_sample, require
 from conflict_framing import FramingClassifier, load_corpus
 from conflict_framing.train.evaluation import evaluate_run, run_of
 
+DEV = SHARED / "real" / "dev.jsonl"
+
 
 def interval(bounds: list[float]) -> str:
     return f"{bounds[0]:.2f}–{bounds[1]:.2f}"
@@ -50,10 +52,12 @@ def measure(data: Path, model: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="?", type=Path, default=SHARED / "real" / "dev.jsonl", help="labelled file")
+    parser.add_argument("data", nargs="?", type=Path, default=DEV, help="labelled file")
     parser.add_argument("--sample", action="store_true", help="measure on our own sample of real text instead")
     parser.add_argument("--model", required=True, help="a run of 'conflict-framing train'")
     options = parser.parse_args()
+    if options.sample and options.data != DEV:
+        parser.error("give either a file or --sample")
     with tempfile.TemporaryDirectory() as folder:
         path = real_sample(Path(folder)) if options.sample else require(options.data, "The labelled real text")
         measure(path, options.model)

@@ -1,9 +1,9 @@
 """The package and what it is measured against, all called in one way and on the same backbone weights.
 
 Each is fitted on the training part of a split, sees nothing of the test part but its texts, and gives one
-label per test sentence. The validation part is for the package alone, which stops early by it; the others
-have nothing that they would choose with it, and where a split has none, the package draws it from its
-training sentences. Nothing here is printed; the benchmarks import it.
+label per test sentence. The validation part is for the package alone, which stops early by it (or, with few
+labels, learns from it); the others have nothing that they would choose with it, and where a split has none,
+the package draws it from its training sentences. Nothing here is printed; the benchmarks import it.
 """
 
 import math

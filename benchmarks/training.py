@@ -192,7 +192,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="a.b=v")
     parser.add_argument("--output", type=Path, default=Path("runs/training"))
     options = parser.parse_args()
-    recipe = load_recipe(options.recipe, options.set)
+    recipe = load_recipe(options.recipe, ["few_labels.up_to=null", *options.set])
     corpus = load_corpus(*options.corpus)
     pairs = [
         measure_pair(

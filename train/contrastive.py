@@ -9,11 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from .mean_layer import embed, first_tokens, start_head
-from .precision import has_bf16
 from .recipe import FEW_LABELS_BATCH
 
 _TEMPERATURE = 0.1
@@ -37,7 +35,11 @@ def batches(labels: Sequence[int], steps: int, seed: int) -> list[list[int]]:
         batch: list[int] = []
         for label in some:
             while len(queues[label]) < each:
-                queues[label] += chance.permutation(own[label]).tolist()
+                # One still waiting comes last in the new order, lest it stand twice in a batch.
+                again = chance.permutation(own[label]).tolist()
+                waiting = set(queues[label])
+                queues[label] += [place for place in again if place not in waiting]
+                queues[label] += [place for place in again if place in waiting]
             batch += queues[label][:each]
             del queues[label][:each]
         drawn.append(batch)
@@ -70,8 +72,10 @@ def fit_few(
     learning_rate: float,
     max_length: int,
     seed: int,
+    bf16: bool,
+    label_weights: Sequence[float] | None,
     on_step: Callable[[int, float], None],
-) -> npt.NDArray[np.float32]:
+) -> None:
     """Train a classifier on few sentences; its head is fitted last.
 
     Args:
@@ -83,6 +87,8 @@ def fit_few(
         learning_rate: its highest value.
         max_length: in tokens.
         seed: of the batches and of dropout.
+        bf16: whether to compute in half precision.
+        label_weights: of each label in the regression; None weighs all alike.
         on_step: gets the number of each finished step and its loss.
     """
     torch.manual_seed(seed)
@@ -100,7 +106,7 @@ def fit_few(
                 [texts[place] for place in batch],
                 truncation=True, max_length=max_length, padding=True, return_tensors="pt",
             ).to(model.device)  # fmt: skip
-            with torch.autocast(kind, torch.bfloat16, enabled=has_bf16(kind)):
+            with torch.autocast(kind, torch.bfloat16, enabled=bf16):
                 rows = first_tokens(model, dict(inputs))
             loss = contrastive_loss(rows.float(), places[batch].to(model.device))
             torch.autograd.backward(loss)
@@ -110,5 +116,4 @@ def fit_few(
             optimizer.zero_grad()
             on_step(step + 1, float(loss.detach()))
     features = embed(model, tokenizer, texts, max_length, lambda count: None)
-    start_head(model, features, labels, "balanced")
-    return features
+    start_head(model, features, labels, label_weights)

@@ -18,6 +18,7 @@ from ..model.backbone import cache_folder, file_sha256
 from ..model.classifier import WINDOW, CheckpointClassifier
 from ..model.folder import find_model
 from ..model.predict import PredictOptions, read_texts
+from .precision import has_bf16
 from .progress import bar
 from .recipe import Recipe
 
@@ -74,19 +75,18 @@ class Teacher:
         return np.concatenate([empty, *parts])
 
     def _label_part(self, texts: list[str]) -> npt.NDArray[np.float32]:
-        key = hashlib.sha256(json.dumps([self.classifier.classes_, texts]).encode()).hexdigest()
+        # Half precision moves a soft label by a hundredth or two at most and halves the time.
+        kind = self.classifier.model.device.type
+        bf16 = has_bf16(kind)
+        key = hashlib.sha256(json.dumps([self.classifier.classes_, bf16, texts]).encode()).hexdigest()
         path = self.cache / self.fingerprint[:16] / f"{key[:32]}.npy"
         if path.exists():
             kept = np.load(path, allow_pickle=False)
             if kept.shape == (len(texts), len(self.classifier.classes_)):
                 return np.asarray(kept, np.float32)
-        # Half precision changes a soft label by less than a hundredth and halves the time.
         import torch
 
-        from .precision import has_bf16
-
-        kind = self.classifier.model.device.type
-        with torch.autocast(kind, torch.bfloat16, enabled=has_bf16(kind)):
+        with torch.autocast(kind, torch.bfloat16, enabled=bf16):
             found = self.classifier.predict_proba(texts)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.{os.getpid()}.partial")

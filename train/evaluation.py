@@ -139,6 +139,9 @@ def evaluate_run(
         notes.append("No baselines: left out on demand.")
     else:
         train = load_corpus(run.split("train"), codebook=classifier.codebook)
+        if classifier.facts.training.get("start") == "contrastive":  # it learnt from both parts, so they may too
+            validation = load_corpus(run.split("validation"), codebook=classifier.codebook)
+            train = Corpus(train.sentences + validation.sentences, train.codebook)
         backbone = None
         try:
             backbone = resolve_backbone(str(recipe["backbone"]))

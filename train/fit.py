@@ -47,7 +47,7 @@ try:
     from .frozen import FrozenPart, KeptSentences, freeze, layers_of, pad_kept
     from .mean_layer import append_mean_layer, embed, start_head
     from .metrics import MacroF1
-    from .precision import has_bf16
+    from .precision import uses_bf16
     from .progress import InterruptCallback, ProgressCallback, bar
     from .swaps import swapped_copies
 except ImportError as error:
@@ -125,12 +125,16 @@ def train_run(
     if state.is_main_process and not resume:
         _open_run(folder, _state(corpus, recipe, teacher), recipe, split)
     state.wait_for_everyone()
-    if has_few_labels(recipe, split, teacher) and append_mean_layer(model):
-        training = _fit_few(model, tokenizer, split, recipe, max_length, device, folder, say)
+    few = has_few_labels(recipe, split, teacher)
+    if few and not append_mean_layer(model):
+        say(f"note: few labels, but the layers of {backbone.name} are unknown here, so it is fine-tuned all the same.")
+        few = False
+    if few:
+        training = _fit_few(model, tokenizer, split, recipe, max_length, folder, say)
     else:
         parts = _parts(split, teacher, recipe)
         if recipe.training.pooling == "mean":
-            _start_from_mean(model, tokenizer, split.train, max_length, backbone)
+            _start_from_mean(model, tokenizer, split.train, max_length, backbone, recipe.training.class_weights)
         sentences = _sentences(model, tokenizer, parts, recipe, max_length)
         loss = _loss(split.train, recipe, taught=teacher is not None)
         trainer = _trainer(model, tokenizer, sentences, loss, recipe, folder, say, started)
@@ -188,7 +192,6 @@ def _fit_few(
     split: Split,
     recipe: Recipe,
     max_length: int,
-    device: str,
     folder: RunLayout,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
@@ -196,24 +199,36 @@ def _fit_few(
     settings = recipe.few_labels
     texts = split.train.texts + split.validation.texts
     labels = split.train.label_ids + split.validation.label_ids
-    steps = settings.steps_for(len(texts))
+    # All layers frozen leaves nothing to draw together.
+    layers = layers_of(model)
+    trained = layers is not None and any(p.requires_grad for layer in layers.modules for p in layer.parameters())
+    steps = settings.steps_for(len(texts)) if trained else 0
     say(
         f"Few labels ({len(texts)} sentences for {len(split.train.label_names)} labels): {steps} contrastive steps, "
         f"then a logistic regression as the head. Fine-tune instead with --set few_labels.up_to=null"
     )
-    model.to(pick_device("cpu" if device == "cpu" else PartialState().device.type))
-    with folder.log.open("w", encoding="utf-8") as log, bar("Training", steps, "steps") as advance:
+    state = PartialState()
+    model.to(state.device)
+    bf16 = uses_bf16(recipe.training.precision, state.device.type)
+    counts = Counter(labels)
+    weights = label_weights(
+        [counts[place] for place in range(len(split.train.label_names))], recipe.training.class_weights
+    )
+    with bar("Training", steps, "steps") as advance:
 
         def on_step(step: int, loss: float) -> None:
             advance(1)
-            if step % 10 == 0 or step == steps:
-                log.write(json.dumps({"step": step, "contrastive_loss": loss}) + "\n")
+            if state.is_main_process and (step % 10 == 0 or step == steps):
+                with folder.log.open("a", encoding="utf-8") as log:
+                    log.write(json.dumps({"step": step, "contrastive_loss": loss}) + "\n")
 
         fit_few(
             model, tokenizer, texts, labels,
-            steps=steps, learning_rate=settings.learning_rate, max_length=max_length, seed=recipe.seed, on_step=on_step,
+            steps=steps, learning_rate=settings.learning_rate, max_length=max_length, seed=recipe.seed, bf16=bf16,
+            label_weights=weights, on_step=on_step,
         )  # fmt: skip
-    return {"start": "contrastive", "steps": steps, "device": str(model.device)}
+    precision = "bf16" if bf16 else "fp32"
+    return {"start": "contrastive", "steps": steps, "device": str(model.device), "precision": precision}
 
 
 def _fine_tune(
@@ -258,7 +273,13 @@ def _state(corpus: Corpus, recipe: Recipe, teacher: Teacher | None) -> dict[str,
     taught = teacher.state if teacher else {}
     # Checkpoints hold the layers that were trained, which differ with the device (see ``_sentences``).
     device = PartialState().device.type
-    return {"corpus": corpus.fingerprint, "recipe": recipe.model_dump(mode="json"), "device": device, **taught}
+    return {
+        "corpus": corpus.fingerprint,
+        "recipe": recipe.model_dump(mode="json"),
+        # Half precision makes other weights.
+        "device": f"{device} in {'bf16' if uses_bf16(recipe.training.precision, device) else 'fp32'}",
+        **taught,
+    }
 
 
 def _check_output(folder: RunLayout, output: Path, state: dict[str, Any], resume: bool, overwrite: bool) -> None:
@@ -445,7 +466,7 @@ _Part = tuple[list[str], Sequence[Any]]
 
 def _parts(split: Split, teacher: Teacher | None, recipe: Recipe) -> tuple[_Part, _Part]:
     """What is trained on (with swapped copies and a teacher's sentences where asked for), and the validation part."""
-    copies = swapped_copies(split.train.texts, recipe.training.swaps, recipe.seed) if recipe.training.swaps else []
+    copies = swapped_copies(split.train.texts, recipe.training.swaps, recipe.seed)
     texts = split.train.texts + [text for _, text in copies]
     gold = split.train.label_ids + [split.train.label_ids[place] for place, _ in copies]
     labels: Sequence[Any] = gold
@@ -457,15 +478,19 @@ def _parts(split: Split, teacher: Teacher | None, recipe: Recipe) -> tuple[_Part
     return (texts, labels), (split.validation.texts, split.validation.label_ids)
 
 
-def _start_from_mean(model: Any, tokenizer: Any, train: Corpus, max_length: int, backbone: Backbone) -> None:
-    if not append_mean_layer(model):
+def _start_from_mean(
+    model: Any, tokenizer: Any, train: Corpus, max_length: int, backbone: Backbone, class_weights: str
+) -> None:
+    if not append_mean_layer(model, trained=True):
         raise UserError(
-            f"training.pooling=mean: the layers of {backbone.name} are not known here "
-            f"(BERT, RoBERTa, ELECTRA, MPNet and DistilBERT are). Use --set training.pooling=first"
+            f"training.pooling=mean: not for the layers and head of {backbone.name} (for BERT, RoBERTa, XLM-RoBERTa, "
+            f"CamemBERT and MPNet). Use --set training.pooling=first"
         )
+    model.to(PartialState().device)
     with bar("Embedding", len(train), "sentences") as advance:
         features = embed(model, tokenizer, train.texts, max_length, advance)
-    start_head(model, features, train.label_ids, None)
+    start_head(model, features, train.label_ids, label_weights(list(train.counts().values()), class_weights))
+    model.to("cpu")
 
 
 def _sentences(model: Any, tokenizer: Any, parts: tuple[_Part, _Part], recipe: Recipe, max_length: int) -> _Sentences:
@@ -498,7 +523,6 @@ def _trainer(
     settings = recipe.training
     # Where accelerate will put the model.
     device = PartialState().device
-    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_bf16(device.type))
     arguments = TrainingArguments(
         output_dir=str(folder.checkpoints),
         num_train_epochs=passes_of(settings, len(sentences.train)),
@@ -520,7 +544,7 @@ def _trainer(
         restore_callback_states_from_checkpoint=True,
         seed=recipe.seed,
         data_seed=recipe.seed,
-        bf16=bf16,
+        bf16=uses_bf16(settings.precision, device.type),
         use_cpu=device.type == "cpu",
         dataloader_pin_memory=False,
         remove_unused_columns=False,  # the sampler reads the lengths, the collator drops them
@@ -559,8 +583,10 @@ def _decayed_optimizer(model: Any, settings: TrainingSettings) -> torch.optim.Op
     layers = layers_of(model)
     if settings.layer_decay == 1 or layers is None:
         return None
-    places = {id(p): place for place, layer in enumerate(reversed(layers.modules)) for p in layer.parameters()}
-    places |= {id(p): len(layers.modules) for p in model.base_model.embeddings.parameters()}
+    # A frozen layer of means on top does not count.
+    learning = [layer for layer in layers.modules if any(p.requires_grad for p in layer.parameters())]
+    places = {id(p): place for place, layer in enumerate(reversed(learning)) for p in layer.parameters()}
+    places |= {id(p): len(learning) for p in model.base_model.embeddings.parameters()}
     groups = []
     for parameter in model.parameters():
         if not parameter.requires_grad:

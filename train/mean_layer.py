@@ -60,17 +60,26 @@ _ARCHITECTURES = (
 )  # fmt: skip
 
 
-def append_mean_layer(model: Any) -> bool:
+# Others may have layers of the same names that compute something else.
+_MODEL_TYPES = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "electra", "mpnet", "distilbert"})
+
+
+def append_mean_layer(model: Any, *, trained: bool = False) -> bool:
     """Add a layer after which the first token is the normalised mean over all tokens of the last layer.
 
     Its output at the first token is LN(s · mean + first) with s = 1000, LN without weights: the mean,
     centred and scaled to length √d. The layer is frozen.
 
+    Args:
+        model: a classifier.
+        trained: whether the head will be trained on from where ``start_head`` puts it. Dropout before the
+            last layer forbids that for heads with ReLU or GELU (DistilBERT, ELECTRA).
+
     Returns:
         False, and nothing is done, for an architecture or head that is not known here.
     """
-    layers = layers_of(model)
-    if layers is None or _head_of(model) is None:
+    layers, head = layers_of(model), _head_of(model)
+    if model.config.model_type not in _MODEL_TYPES or layers is None or head is None or (trained and not head.tanh):
         return False
     layer = copy.deepcopy(layers.modules[-1])
     parts = dict(layer.named_modules())
@@ -117,20 +126,23 @@ def _head_of(model: Any) -> _Head | None:
     return None
 
 
-def start_head(model: Any, features: npt.NDArray[Any], labels: Sequence[int], class_weight: str | None) -> None:
+def start_head(
+    model: Any, features: npt.NDArray[Any], labels: Sequence[int], label_weights: Sequence[float] | None
+) -> None:
     """Make the head of a classifier compute the logits of a logistic regression.
 
     Args:
         model: for which ``append_mean_layer`` returned True.
         features: ``embed`` of the sentences, shape (sentences, hidden size).
         labels: their labels' places.
-        class_weight: ``balanced`` or None, as in scikit-learn.
+        label_weights: of each label in the regression; None weighs all alike.
     """
     from sklearn.linear_model import LogisticRegression
 
     head = _head_of(model)
     assert head is not None  # noqa: S101 - told by append_mean_layer
-    regression = LogisticRegression(C=10.0, max_iter=2000, class_weight=class_weight).fit(features, list(labels))
+    weights_of = None if label_weights is None else {label: label_weights[label] for label in sorted(set(labels))}
+    regression = LogisticRegression(C=10.0, max_iter=2000, class_weight=weights_of).fit(features, list(labels))
     # A label that no sentence has stays far below the others.
     weights = np.zeros(tuple(head.last.weight.shape), np.float32)
     biases = np.full(len(weights), -20.0, np.float32)

@@ -20,3 +20,13 @@ def has_bf16(device: str) -> bool:
         found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
     return False
+
+
+def uses_bf16(precision: str, device: str) -> bool:
+    """Whether to compute in half precision.
+
+    Args:
+        precision: the recipe's: ``auto``, ``fp32`` or ``bf16``.
+        device: ``cpu``, ``cuda`` or ``mps``.
+    """
+    return precision == "bf16" or (precision == "auto" and has_bf16(device))

@@ -15,9 +15,19 @@ from ..data.split import Split, split_corpus
 from ..model.backbone import Backbone, hub_failure, resolve_backbone
 from ..model.classifier import quiet_transformers
 from ..model.layout import RunLayout
-from .fit import Interrupted, Run, check_finished, check_unfinished, limit_corpus, passes_of, train_run
+from .fit import (
+    Interrupted,
+    Run,
+    check_finished,
+    check_unfinished,
+    has_few_labels,
+    limit_corpus,
+    passes_of,
+    train_run,
+)
 from .recipe import Recipe
 from .report import render
+from .swaps import swapped_copies
 
 try:
     import optuna
@@ -158,6 +168,11 @@ def run_search(
     split = split_corpus(
         limit_corpus(corpus, recipe), validation=recipe.split.validation, test=recipe.split.test, seed=recipe.seed
     )
+    if has_few_labels(recipe, split, teacher):
+        raise UserError(
+            "--search tunes fine-tuning, but so few labels are trained by contrast (few_labels in the recipe). Train "
+            "without --search, or search for a fine-tuned one with --set few_labels.up_to=null"
+        )
     seen = Split(split.train, split.validation, split.test.select([])).marked()
     state = {
         "corpus": corpus.fingerprint,
@@ -165,7 +180,8 @@ def run_search(
         **(teacher.state if teacher else {}),
     }
     found = _Trials(_read(run.search / SEARCH_FILE, state) if resume else [])
-    recipe = _in_passes(recipe, len(split.train) + (len(teacher.texts) if teacher else 0))
+    copies = swapped_copies(split.train.texts, recipe.training.swaps, recipe.seed)
+    recipe = _in_passes(recipe, len(split.train) + len(copies) + (len(teacher.texts) if teacher else 0))
     space = _space(recipe, _count_layers(resolve_backbone(recipe.backbone)))
     for stale in run.search.glob("trial-*.partial") if resume else (run.search, final.folder):
         if stale.exists():

@@ -22,18 +22,21 @@ def _places() -> list[list[str]]:
 def _pattern() -> re.Pattern[str]:
     # Longest first, so that "South Sudan" is not read as "Sudan".
     names = sorted((name for place in _places() for name in place), key=len, reverse=True)
-    return re.compile(rf"\b({'|'.join(map(re.escape, names))})\b")
+    # With a plural: "Iraqis" is a name of Iraq too.
+    return re.compile(rf"\b({'|'.join(map(re.escape, names))})(?=s?\b)")
 
 
 def swap_places(text: str, chance: random.Random) -> str | None:
     """The text with every country in it replaced by another, name by name of the same kind; None without any.
+
+    A list of half the world's countries is left alone too.
 
     The same country becomes the same other one throughout; two countries become two.
     """
     places = _places()
     where = {name: (number, kind) for number, place in enumerate(places) for kind, name in enumerate(place)}
     found = {where[name][0] for name in _pattern().findall(text)}
-    if not found:
+    if not found or len(found) > len(places) // 2:
         return None
     others = chance.sample([number for number in range(len(places)) if number not in found], len(found))
     new = dict(zip(sorted(found), others, strict=True))
@@ -56,6 +59,8 @@ def swapped_copies(texts: Sequence[str], share: float, seed: int) -> list[tuple[
     Returns:
         Place of the original, and the copy's text.
     """
+    if not share:
+        return []
     chance = random.Random(seed)  # noqa: S311 - no secret
     copies = []
     for place, text in enumerate(texts):

@@ -1,14 +1,16 @@
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from transformers import pipeline
+from transformers import AutoModel, pipeline
 
 from conflict_framing.data import Corpus
-from conflict_framing.train import train_run
+from conflict_framing.train import fit, train_run
 from conflict_framing.train.contrastive import batches, contrastive_loss
 from conflict_framing.train.recipe import FEW_LABELS_BATCH, Recipe
+from conflict_framing.train.study import run_study
 
 
 def few(recipe: Recipe, **settings: int | float | None) -> Recipe:
@@ -20,6 +22,7 @@ def test_batches_hold_all_labels_alike_and_every_sentence_before_any_again() -> 
     drawn = batches(labels, 4, seed=1)
     for batch in drawn:
         assert Counter(labels[place] for place in batch) == {0: 10, 1: 10, 2: 10}
+        assert len(set(batch)) == 26  # only the 8 sentences of a rare label come twice
     first = [place for batch in drawn for place in batch if labels[place] == 0]
     assert sorted(first) == list(range(40))
     assert batches(labels, 4, seed=1) == drawn
@@ -67,7 +70,61 @@ def test_the_rule_counts_sentences_per_label(corpus: Corpus, recipe: Recipe, tmp
     assert not any("Few labels" in line for line in told)
 
 
-def test_without_steps_the_backbone_stays_as_it_is(corpus: Corpus, recipe: Recipe, tmp_path: Path) -> None:
-    own = few(recipe, up_to=64, passes=0, least_steps=0, most_steps=0)
+@pytest.mark.parametrize("how", ["no steps", "all frozen"])
+def test_without_steps_the_backbone_stays_as_it_is(
+    how: str, corpus: Corpus, recipe: Recipe, backbone: Path, tmp_path: Path
+) -> None:
+    own = few(recipe, up_to=64, passes=0, least_steps=0, most_steps=0) if how == "no steps" else few(recipe, up_to=64)
+    if how == "all frozen":
+        own = own.model_copy(update={"training": own.training.model_copy(update={"freeze_layers": 2})})
     run = train_run(corpus.select(range(90)), own, tmp_path / "frozen", device="cpu", say=lambda line: None)
     assert run.classifier.facts.training["steps"] == 0
+    before = AutoModel.from_pretrained(backbone).state_dict()
+    after = run.classifier.model.base_model.state_dict()
+    same = [name for name in before if name.startswith(("embeddings.", "encoder."))]
+    assert len(same) > 30
+    assert all(torch.equal(before[name], after[name]) for name in same)
+
+
+def test_the_baselines_learn_from_the_same_sentences(corpus: Corpus, recipe: Recipe, tmp_path: Path) -> None:
+    some = corpus.select(range(120))
+    run = train_run(some, few(recipe, up_to=64, most_steps=5), tmp_path / "run", device="cpu", say=lambda line: None)
+    kept = np.load(run.layout.folder / "baselines" / "train_embeddings.npy", allow_pickle=False)
+    counts = run.classifier.facts.corpus_counts
+    assert len(kept) == counts["train"] + counts["validation"]
+
+
+def test_single_precision_and_label_weights_are_followed(
+    corpus: Corpus, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, object]] = []
+    monkeypatch.setattr(fit, "fit_few", lambda *_, **settings: asked.append(settings))
+    for precision, weights in (("fp32", "none"), ("bf16", "balanced")):
+        training = recipe.training.model_copy(update={"precision": precision, "class_weights": weights})
+        own = few(recipe.model_copy(update={"training": training}), up_to=64)
+        run = train_run(corpus.select(range(90)), own, tmp_path / precision, device="cpu", say=lambda line: None)
+        assert run.classifier.facts.training["precision"] == precision
+    assert [settings["bf16"] for settings in asked] == [False, True]
+    assert asked[0]["label_weights"] is None
+    assert asked[1]["label_weights"] == pytest.approx([1.0, 1.0, 1.0], abs=0.1)
+
+
+def test_a_broken_off_start_is_begun_anew(
+    corpus: Corpus, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_off(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    some, own = corpus.select(range(90)), few(recipe, up_to=64, most_steps=5)
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "fit_few", break_off)
+        with pytest.raises(KeyboardInterrupt):
+            train_run(some, own, tmp_path / "run", device="cpu", say=lambda line: None)
+    run = train_run(some, own, tmp_path / "run", device="cpu", resume=True, say=lambda line: None)
+    assert run.evaluation is not None
+
+
+def test_a_study_with_few_labels(corpus: Corpus, recipe: Recipe, tmp_path: Path) -> None:
+    own = few(recipe, up_to=64, most_steps=5)
+    study = run_study(corpus.select(range(90)), own, tmp_path / "study", folds=2, device="cpu", say=lambda line: None)
+    assert study.seeds[0].n == 90

@@ -12,6 +12,7 @@ from conflict_framing.train import Recipe, train_run
 from conflict_framing.train import distil as distil_module
 from conflict_framing.train.distil import NO_LABEL, Teacher, load_teacher, taught_labels, teaching_loss
 from conflict_framing.train.fit import Run
+from conflict_framing.train.precision import has_bf16
 
 from ..conftest import tiny_rows, write_jsonl
 
@@ -73,7 +74,8 @@ def test_unlabelled_texts_are_read_once_each_and_drawn_by_the_seed(
 
 def test_soft_labels_are_kept_between_calls(teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> None:
     first = teacher.label(teacher.texts, "Teacher")
-    assert first == pytest.approx(teacher.classifier.predict_proba(teacher.texts), abs=0.05)  # half precision
+    with torch.autocast("cpu", torch.bfloat16, enabled=has_bf16("cpu")):
+        assert first == pytest.approx(teacher.classifier.predict_proba(teacher.texts), abs=1e-6)
 
     def fail(self: object, texts: object) -> None:
         raise AssertionError("labelled again")

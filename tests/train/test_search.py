@@ -297,3 +297,10 @@ def test_a_small_search_from_end_to_end(
     facts = found.run.classifier.facts.training
     assert facts["validation_macro_f1"] == pytest.approx(found.chosen.macro_f1)
     assert found.run.evaluation is not None
+
+
+def test_few_labels_are_not_searched(corpus: Corpus, recipe: Recipe, tmp_path: Path) -> None:
+    own = recipe.model_copy(update={"few_labels": recipe.few_labels.model_copy(update={"up_to": 64})})
+    with pytest.raises(UserError, match=r"few_labels\.up_to=null"):
+        run_search(corpus.select(range(90)), own, tmp_path / "run", minutes=1, say=lambda line: None)
+    assert not any(tmp_path.iterdir())

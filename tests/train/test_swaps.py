@@ -1,4 +1,7 @@
 import random
+from importlib.resources import files
+
+import yaml
 
 from conflict_framing.train.swaps import swap_places, swapped_copies
 
@@ -12,6 +15,18 @@ def test_a_country_becomes_the_same_other_one_throughout() -> None:
     assert swapped.split()[1:3] == ["soldiers", "left"]
     assert swapped == swap_places(text, random.Random(1))
     assert swapped != swap_places(text, random.Random(2))
+
+
+def test_plurals_go_with_their_country() -> None:
+    swapped = swap_places("Iraqis fled Iraq.", random.Random(4))
+    assert swapped is not None
+    assert "Iraq" not in swapped
+    assert swapped.split()[0].endswith("s")
+
+
+def test_a_list_of_half_the_world_is_left_alone() -> None:
+    everything = yaml.safe_load(files("conflict_framing.data").joinpath("places.yaml").read_text("utf-8"))
+    assert swap_places(", ".join(everything), random.Random(0)) is None
 
 
 def test_names_are_found_whole_only() -> None:
