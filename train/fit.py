@@ -276,8 +276,9 @@ def _state(corpus: Corpus, recipe: Recipe, teacher: Teacher | None) -> dict[str,
     return {
         "corpus": corpus.fingerprint,
         "recipe": recipe.model_dump(mode="json"),
+        "device": device,
         # Half precision makes other weights.
-        "device": f"{device} in {'bf16' if uses_bf16(recipe.training.precision, device) else 'fp32'}",
+        "precision": "bf16" if uses_bf16(recipe.training.precision, device) else "fp32",
         **taught,
     }
 
@@ -304,6 +305,11 @@ def _check_output(folder: RunLayout, output: Path, state: dict[str, Any], resume
             raise UserError(
                 f"--resume: the run began on {before.get('device')}, this is {state['device']}. Go on with "
                 f"--device {before.get('device')}, or start anew with --overwrite."
+            )
+        if before.get("precision") != state["precision"]:
+            raise UserError(
+                f"--resume: the run began in {before.get('precision', 'fp32')}, this machine would go on in "
+                f"{state['precision']}. Go on where it began, or start anew with --overwrite."
             )
         if before != state:
             raise UserError(

@@ -60,7 +60,7 @@ def test_few_labels_start_by_contrast_and_open_in_transformers(corpus: Corpus, r
     assert run.classifier.score(rest.texts, [rest.label_names[place] for place in rest.label_ids]) > 0.55
     stock = pipeline("text-classification", model=str(run.layout.model), top_k=None)
     ours = run.classifier.predict(rest.texts[0])
-    theirs = {row["label"]: row["score"] for row in stock(rest.texts[0])}
+    theirs = {row["label"]: row["score"] for row in stock([rest.texts[0]])[0]}
     assert theirs == pytest.approx(ours.probabilities, abs=1e-4)
 
 

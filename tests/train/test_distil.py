@@ -130,6 +130,7 @@ def test_resuming_with_another_teacher_is_refused(
     folder = tmp_path / "run.partial"
     folder.mkdir()
     begun = {"corpus": corpus.fingerprint, "recipe": recipe.model_dump(mode="json"), "device": "cpu"}
+    begun["precision"] = "bf16" if has_bf16("cpu") else "fp32"
     state = {**begun, **teacher.state, "teacher": "x"}
     (folder / "state.json").write_text(json.dumps(state), "utf-8")
     with pytest.raises(UserError, match="another teacher"):

@@ -139,6 +139,19 @@ def test_resume_refuses_what_has_changed(
     assert ModelLayout(resumed.layout.model).weights.exists()
 
 
+def test_resume_refuses_another_precision(corpus: Corpus, recipe: Recipe, tmp_path: Path) -> None:
+    begun = {
+        "corpus": corpus.fingerprint,
+        "recipe": with_training(recipe, precision="fp32").model_dump(mode="json"),
+        "device": "cpu",
+        "precision": "bf16",
+    }
+    (tmp_path / "run.partial").mkdir()
+    (tmp_path / "run.partial" / "state.json").write_text(json.dumps(begun), "utf-8")
+    with pytest.raises(UserError, match="began in bf16, this machine would go on in fp32"):
+        train_run(corpus, with_training(recipe, precision="fp32"), tmp_path / "run", device="cpu", resume=True)
+
+
 def test_finished_run_is_kept_without_overwrite(run: Run, corpus: Corpus, recipe: Recipe) -> None:
     with pytest.raises(UserError, match=r"tiny exists\. .*--overwrite"):
         train_run(corpus, recipe, run.layout.folder, say=quiet)
