@@ -13,7 +13,7 @@ from conflict_framing.train.evaluation import Evaluation, Scored
 EXPECTED = Path(__file__).parent / "model_card.md"
 
 
-def make(path: Path) -> None:
+def make(path: Path, recipe: dict[str, Any] | None = None, training: dict[str, Any] | None = None) -> None:
     codebook = Codebook.bundled().only(["escalation_report", "none"])
     sentences = tuple(
         Sentence(f"text {n}", codebook.label_names[n % 2], None, None, None, {}, "c", n) for n in range(10)
@@ -44,7 +44,7 @@ def make(path: Path) -> None:
         max_length=256,
         backbone="organisation/backbone",
         corpus_fingerprint="ab" * 32,
-        recipe={"name": "default", "seed": 13},
+        recipe={"name": "default", "seed": 13, **(recipe or {})},
         training={
             "epochs_run": 4.0,
             "best_epoch": 3.0,
@@ -53,6 +53,7 @@ def make(path: Path) -> None:
             "device": "cpu",
             "torch": "2.13.0",
             "transformers": "5.23.0",
+            **(training or {}),
         },
     )
     classifier: Any = SimpleNamespace(facts=facts, codebook=codebook)
@@ -63,6 +64,21 @@ def make(path: Path) -> None:
 def test_whole_card(tmp_path: Path) -> None:
     make(tmp_path / "card.md")
     assert (tmp_path / "card.md").read_text("utf-8") == EXPECTED.read_text("utf-8")
+
+
+def test_a_taught_model_names_its_teacher_and_whose_text_it_saw(tmp_path: Path) -> None:
+    taught = {
+        "teacher": "runs/large",
+        "teacher_fingerprint": "cd",
+        "unlabelled_sentences": 15000,
+        "unlabelled_sha256": "ef",
+    }
+    make(tmp_path / "card.md", {"distillation": {"attribution": "Speeches (CC0)"}}, taught)
+    card = (tmp_path / "card.md").read_text("utf-8")
+    assert "Taught by `runs/large`" in card
+    assert "- Unlabelled text: Speeches (CC0)\n" in card
+    make(tmp_path / "other.md", {"distillation": {"attribution": None}}, taught)
+    assert "Unlabelled text" not in (tmp_path / "other.md").read_text("utf-8")
 
 
 if __name__ == "__main__":
