@@ -205,14 +205,18 @@ def test_stopped_in_the_first_trial_it_begins_again(
     assert len(found.trials) == 3
 
 
-def test_a_final_run_that_was_broken_off_goes_on_without_new_trials(
-    corpus: Corpus, recipe: Recipe, tmp_path: Path, pretend: Callable[..., Pretended]
-) -> None:
-    made = pretend()
+def break_off_the_final_run(corpus: Corpus, recipe: Recipe, tmp_path: Path, made: Pretended) -> None:
+    """Leave a search with three trials behind whose final run has begun."""
     made.interrupt_at = 4
     with pytest.raises(Interrupted):
         run_search(corpus, recipe, tmp_path / "run", minutes=4.01, say=silent)
     RunLayout(tmp_path / "run.partial").state.write_text("{}", "utf-8")
+
+
+def test_a_final_run_that_was_broken_off_goes_on_without_new_trials(
+    corpus: Corpus, recipe: Recipe, tmp_path: Path, pretend: Callable[..., Pretended]
+) -> None:
+    break_off_the_final_run(corpus, recipe, tmp_path, pretend())
     made = pretend()
     found = run_search(corpus, recipe, tmp_path / "run", minutes=400, resume=True, say=silent)
     assert len(found.trials) == 3
@@ -245,11 +249,7 @@ def test_nothing_is_lost_by_mistake(
 def test_overwrite_searches_anew(
     corpus: Corpus, recipe: Recipe, tmp_path: Path, pretend: Callable[..., Pretended]
 ) -> None:
-    made = pretend()
-    made.interrupt_at = 4
-    with pytest.raises(Interrupted):
-        run_search(corpus, recipe, tmp_path / "run", minutes=4.01, say=silent)
-    RunLayout(tmp_path / "run.partial").state.write_text("{}", "utf-8")
+    break_off_the_final_run(corpus, recipe, tmp_path, pretend())
     made = pretend()
     run_search(corpus, recipe, tmp_path / "run", minutes=4.01, overwrite=True, say=silent)
     assert [name for name, _, _ in made.runs] == ["trial-1", "trial-2", "trial-3", "run"]
