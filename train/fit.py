@@ -510,8 +510,9 @@ def _sentences(model: Any, tokenizer: Any, parts: tuple[_Part, _Part], recipe: R
     frozen = FrozenPart.of(model, settings.freeze_layers, tokenizer, tokens)
     if frozen is None:
         return _Sentences(train, validation, None)
+    bf16 = uses_bf16(settings.precision, "cpu")
     with bar("Frozen layers", len(train) + len(validation), "sentences") as advance:
-        kept = [frozen.keep(texts, labels, tokenizer, max_length, advance) for texts, labels in parts]
+        kept = [frozen.keep(texts, labels, tokenizer, max_length, advance, bf16=bf16) for texts, labels in parts]
     frozen.take_off()
     return _Sentences(kept[0], kept[1], frozen)
 

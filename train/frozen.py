@@ -171,6 +171,7 @@ class FrozenPart:
         max_length: int,
         on_progress: Callable[[int], None],
         batch_size: int = 32,
+        bf16: bool = False,
     ) -> KeptSentences:
         """Run the frozen part over sentences, the model being whole.
 
@@ -181,6 +182,7 @@ class FrozenPart:
             max_length: in tokens; longer sentences are cut.
             on_progress: gets the number of sentences of each batch done.
             batch_size: sentences per forward pass.
+            bf16: whether to compute in half precision, as the training of the upper layers then does.
         """
         ids = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
         order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
@@ -190,7 +192,8 @@ class FrozenPart:
             for first in range(0, len(order), batch_size):
                 places = order[first : first + batch_size]
                 batch = tokenizer.pad({"input_ids": [ids[place] for place in places]}, return_tensors="pt")
-                found = self.run(dict(batch)).half()
+                with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                    found = self.run(dict(batch)).half()
                 for place, own in zip(places, found, strict=True):
                     rows[place] = own[: len(ids[place])].clone()
                 on_progress(len(places))

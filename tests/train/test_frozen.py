@@ -36,8 +36,11 @@ def frozen_lower(model: Any) -> Any:
     return model
 
 
+@pytest.mark.parametrize("bf16", [False, True])
 @pytest.mark.parametrize("architecture", CONFIGS)
-def test_kept_activations_give_the_logits_of_the_whole_model(architecture: str, corpus: Corpus, backbone: Path) -> None:
+def test_kept_activations_give_the_logits_of_the_whole_model(
+    architecture: str, bf16: bool, corpus: Corpus, backbone: Path
+) -> None:
     torch.manual_seed(0)
     model = frozen_lower(AutoModelForSequenceClassification.from_config(CONFIGS[architecture])).eval()
     tokenizer = AutoTokenizer.from_pretrained(backbone)
@@ -46,7 +49,7 @@ def test_kept_activations_give_the_logits_of_the_whole_model(architecture: str, 
     frozen = FrozenPart.of(model, 2, tokenizer, tokens=500)
     assert frozen is not None
     done: list[int] = []
-    kept = frozen.keep(some.texts, some.label_ids, tokenizer, 16, done.append, batch_size=8)
+    kept = frozen.keep(some.texts, some.label_ids, tokenizer, 16, done.append, batch_size=8, bf16=bf16)
     assert sum(done) == len(kept) == 50
     assert kept.lengths == [len(ids) for ids in tokenizer(some.texts, truncation=True, max_length=16)["input_ids"]]
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -57,7 +60,8 @@ def test_kept_activations_give_the_logits_of_the_whole_model(architecture: str, 
         assert batch.pop("labels").tolist() == some.label_ids
         short = model(**batch).logits
     assert len(model.state_dict()) < len(before)
-    assert torch.allclose(whole, short, atol=0.02 * float(whole.abs().max()))  # half precision
+    # Half precision: ten bits as they are kept, seven where the layers compute in it.
+    assert torch.allclose(whole, short, atol=(0.05 if bf16 else 0.02) * float(whole.abs().max()))
     frozen.put_back()
     assert model.state_dict().keys() == before.keys()
 
