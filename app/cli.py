@@ -193,7 +193,7 @@ def _add_train(commands: Any) -> None:
         f"""\
 The corpus is one or more files ({_FORMATS}) with the columns
 text and label; document keeps the sentences of one document together in the split, group those
-of a contrast pair, and split (train, validation, test) fixes the split yourself. Labels may be
+of a contrast pair, and split (train, validation, calibration, test) fixes the split yourself. Labels may be
 the bundled ones or your own. Without --corpus, the bundled corpus is used.
 
 examples:

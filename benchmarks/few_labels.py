@@ -119,7 +119,8 @@ def main() -> None:
             if short:
                 print(f"note: {corpus_name} has fewer than {count} sentences of {', '.join(short)}", file=sys.stderr)
             for seed in range(recipe.seed, recipe.seed + options.seeds):
-                split = Split(draw_few(train, count, seed), validation=train.select([]), test=test)
+                none = train.select([])
+                split = Split(draw_few(train, count, seed), validation=none, calibration=none, test=test)
                 for name in names:
                     measure(kept / str(count), name, classifiers[name], split, recipe.model_copy(update={"seed": seed}))
         found[corpus_name] = read_scores(kept, test)

@@ -86,7 +86,7 @@ def main() -> None:
         folders = [require(options.folder / name, f"The labelled corpus {name}") for name in options.only]
     for folder in folders:
         corpus = load_corpus(*(folder / f"{part}.jsonl" for part in ("train", "validation", "test")))
-        split = split_corpus(corpus, validation=recipe.split.validation, test=recipe.split.test, seed=recipe.seed)
+        split = split_corpus(corpus, **recipe.split.model_dump(), seed=recipe.seed)
         kept = options.output / folder.name
         for seed in range(recipe.seed, recipe.seed + options.seeds):
             for name in names:

@@ -12,12 +12,13 @@ import json
 import random
 import tempfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from common import print_table
 from conflict_framing import load_corpus
 from conflict_framing.data import Corpus
-from conflict_framing.data.split import Split, split_corpus, split_units
+from conflict_framing.data.split import split_corpus, split_units
 from conflict_framing.train import load_recipe, train_run
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
@@ -73,14 +74,14 @@ def main() -> None:
     options = parser.parse_args()
     recipe = load_recipe(options.recipe, options.set)
     corpus = load_corpus(*options.corpus)
-    whole = split_corpus(corpus, validation=recipe.split.validation, test=recipe.split.test, seed=recipe.seed)
+    whole = split_corpus(corpus, **recipe.split.model_dump(), seed=recipe.seed)
     found = options.output.with_suffix(".json")
     points = json.loads(found.read_text("utf-8")) if found.exists() else []
     for share in SHARES:
         part = part_of(whole.train, share, recipe.seed)
         if any(point["train_sentences"] == len(part) for point in points):
             continue
-        marked = Split(part, whole.validation, whole.test).marked()
+        marked = replace(whole, train=part).marked()
         with tempfile.TemporaryDirectory() as place:
             run = train_run(marked, recipe, Path(place) / "run")
         assert run.evaluation is not None

@@ -69,7 +69,7 @@ def read_curve(log: Path) -> Curve:
 
 def train_ours(split: Split, recipe: Recipe) -> Curve:
     with tempfile.TemporaryDirectory() as place:
-        run = train_run(split.marked(), recipe, Path(place) / "run", say=lambda line: None)
+        run = train_run(split.marked(), recipe.uncalibrated(), Path(place) / "run", say=lambda line: None)
         return read_curve(run.layout.log)
 
 
@@ -107,9 +107,8 @@ def reached(curve: Curve, target: float) -> float | None:
 
 def measure_pair(corpus: Corpus, recipe: Recipe, options: argparse.Namespace, ours_first: bool) -> dict[str, Any]:
     """Both curves of one seed, from the file that keeps them or by training."""
-    shares = recipe.split
-    split = split_corpus(limit_corpus(corpus, recipe), validation=shares.validation, test=shares.test, seed=recipe.seed)
-    split = Split(split.train, split.validation, split.test.select([]))  # nobody looks at the test part here
+    split = split_corpus(limit_corpus(corpus, recipe), **recipe.split.model_dump(), seed=recipe.seed)
+    split = split.without("calibration", "test")  # nobody looks at them here
     trainer = {name: getattr(options, name) for name in ("epochs", "learning_rate", "evaluations")}
     basis = {
         "data": split.marked().fingerprint,

@@ -20,6 +20,7 @@ _SPLITS = {
     "valid": "validation",
     "val": "validation",
     "dev": "validation",
+    "calibration": "calibration",
     "test": "test",
 }
 _SHOWN = 20
@@ -34,7 +35,7 @@ class Sentence:
         label: its label, one of the codebook's.
         document: the document it stands in, or None when it stands alone.
         group: the contrast group it belongs to, or None.
-        split: ``train``, ``validation`` or ``test`` where the corpus itself says so.
+        split: ``train``, ``validation``, ``calibration`` or ``test`` where the corpus itself says so.
         extras: every other column, kept as it came.
         path, line: where it was read.
     """
@@ -112,7 +113,7 @@ class Corpus:
         return Corpus(tuple(self.sentences[place] for place in places), self.codebook)
 
     def marked(self, part: str) -> "Corpus":
-        """The same sentences, all of them put into one part of the split: train, validation or test."""
+        """The same sentences, all of them put into one part of the split (see ``split.PARTS``)."""
         return Corpus(tuple(replace(sentence, split=part) for sentence in self.sentences), self.codebook)
 
     def counts(self) -> dict[str, int]:
@@ -197,7 +198,7 @@ def _sentence(row: Row | BadRow, text_column: str, label_column: str) -> Sentenc
         return f"{place}: expected a label in column '{label_column}', came {label!r}"
     split = _blank_as_none(values.pop("split", None))
     if split is not None and split.lower() not in _SPLITS:
-        return f"{place}: expected split train, validation or test, came {split!r}"
+        return f"{place}: expected split train, validation, calibration or test, came {split!r}"
     return Sentence(
         text=text,
         label=str(label),

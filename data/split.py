@@ -1,24 +1,43 @@
-"""Split a corpus into train, validation and test without tearing documents or contrast groups apart."""
+"""Split a corpus into its parts without tearing documents or contrast groups apart."""
 
 import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .corpus import Corpus
 from .errors import MissingExtraError, UserError
 
+PARTS = ("train", "validation", "calibration", "test")
+
 
 @dataclass(frozen=True)
 class Split:
-    """Three parts of one corpus. ``test`` may be empty where the user's own split has none."""
+    """Four parts of one corpus.
+
+    Attributes:
+        train: learnt from.
+        validation: chooses the epoch and the settings.
+        calibration: for temperature and abstention alone; empty where too few sentences are left for it.
+        test: measured on; empty where the user's own split has none.
+    """
 
     train: Corpus
     validation: Corpus
+    calibration: Corpus
     test: Corpus
 
     def parts(self) -> dict[str, Corpus]:
-        return {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: getattr(self, name) for name in PARTS}
+
+    def without(self, *names: str) -> "Split":
+        """The same, with some parts empty."""
+        return replace(self, **{name: getattr(self, name).select([]) for name in names})
+
+    def calibration_in_train(self) -> "Split":
+        """The same, with the calibration sentences among the training ones."""
+        train = Corpus(self.train.sentences + self.calibration.sentences, self.train.codebook)
+        return replace(self, train=train).without("calibration")
 
     def marked(self) -> Corpus:
         """One corpus again, its ``split`` column saying where each sentence stands."""
@@ -50,16 +69,20 @@ def split_units(corpus: Corpus) -> list[int]:
     return [root(place) for place in range(len(corpus))]
 
 
-def split_corpus(corpus: Corpus, *, validation: float, test: float, seed: int) -> Split:
+def split_corpus(corpus: Corpus, *, validation: float, calibration: float, test: float, seed: int) -> Split:
     """Split by the corpus's own ``split`` column where it has one, else by chance.
 
     By chance means: seeded, stratified by label, documents and contrast groups kept whole
-    (scikit-learn's StratifiedGroupKFold, whose folds are dealt out to the three parts). Where the
-    corpus names train and test but no validation sentences, validation is drawn from train.
+    (scikit-learn's StratifiedGroupKFold, whose folds are dealt out to the parts). Where the corpus
+    names train and test but no validation sentences, validation is drawn from train; where it names no
+    calibration sentences, half of validation becomes calibration, so that the sentences that it names for
+    training all stay there.
 
     Args:
         corpus: what to split.
         validation: wanted share of validation sentences, 0 to 1.
+        calibration: wanted share of calibration sentences, 0 to 1; the part is empty where a label has too
+            few independent units for it.
         test: wanted share of test sentences, 0 to 1.
         seed: of the shuffling.
 
@@ -69,20 +92,23 @@ def split_corpus(corpus: Corpus, *, validation: float, test: float, seed: int) -
     """
     marked = [sentence.split for sentence in corpus.sentences]
     if any(marked):
-        return _given_split(corpus, marked, validation, seed)
+        return _given_split(corpus, marked, validation, calibration, seed)
     places = list(range(len(corpus)))
     rest, held_out = _draw(corpus, places, test, seed)
-    train, valid = _draw(corpus, rest, validation / (1 - test), seed)
-    return Split(corpus.select(train), corpus.select(valid), corpus.select(held_out))
+    rest, valid = _draw(corpus, rest, validation / (1 - test), seed)
+    train, calibrated = _draw_if_enough(corpus, rest, _of_rest(calibration, test + validation), seed)
+    return Split(*(corpus.select(part) for part in (train, valid, calibrated, held_out)))
 
 
-def split_folds(corpus: Corpus, *, folds: int, validation: float, seed: int, by: str | None = None) -> list[Split]:
+def split_folds(
+    corpus: Corpus, *, folds: int, validation: float, calibration: float, seed: int, by: str | None = None
+) -> list[Split]:
     """Cross-validation: each sentence is tested in one fold, by a model that saw nothing of its kind.
 
     Args:
         corpus: what to split; a ``split`` column of its own is not looked at.
         folds: how many.
-        validation: share of validation sentences in what is not tested, 0 to 1.
+        validation, calibration: their shares of what is not tested, 0 to 1.
         seed: of the shuffling.
         by: None deals out documents and contrast groups, stratified by label. A column (``register``,
             ``theatre``) deals out its values whole, in folds of about equal size: a test on registers or
@@ -99,8 +125,9 @@ def split_folds(corpus: Corpus, *, folds: int, validation: float, seed: int, by:
     for test in tested:
         seen = {units[place] for place in test}
         rest = [place for place in places if units[place] not in seen]
-        train, valid = _draw(corpus, rest, validation, seed)
-        splits.append(Split(corpus.select(train), corpus.select(valid), corpus.select(test)))
+        rest, valid = _draw(corpus, rest, validation, seed)
+        train, calibrated = _draw_if_enough(corpus, rest, _of_rest(calibration, validation), seed)
+        splits.append(Split(*(corpus.select(part) for part in (train, valid, calibrated, test))))
     return splits
 
 
@@ -134,22 +161,43 @@ def _value_folds(corpus: Corpus, by: str, folds: int, seed: int) -> list[list[in
     return [sorted(fold) for fold in dealt]
 
 
-def _given_split(corpus: Corpus, marked: Sequence[str | None], validation: float, seed: int) -> Split:
+def _given_split(
+    corpus: Corpus, marked: Sequence[str | None], validation: float, calibration: float, seed: int
+) -> Split:
     missing = [s for s, mark in zip(corpus.sentences, marked, strict=True) if mark is None]
     if missing:
         raise UserError(
             f"{missing[0].place}: this row has no split, but others have. "
-            f"Fill the column 'split' (train, validation, test) for all rows or leave it out."
+            f"Fill the column 'split' ({', '.join(PARTS)}) for all rows or leave it out."
         )
-    places = {part: [i for i, mark in enumerate(marked) if mark == part] for part in ("train", "validation", "test")}
+    places = {part: [i for i, mark in enumerate(marked) if mark == part] for part in PARTS}
     if not places["train"]:
         raise UserError("The column 'split' names no train sentences.")
     if not places["validation"]:
         places["train"], places["validation"] = _draw(corpus, places["train"], validation, seed)
+    if not places["calibration"] and calibration:
+        places["validation"], places["calibration"] = _draw_if_enough(corpus, places["validation"], 0.5, seed)
     absent = [name for name, count in corpus.select(places["train"]).counts().items() if not count]
     if absent:
         raise UserError(f"No train sentence has the label {', '.join(map(repr, absent))}.")
-    return Split(*(corpus.select(places[part]) for part in ("train", "validation", "test")))
+    return Split(*(corpus.select(places[part]) for part in PARTS))
+
+
+def _of_rest(share: float, taken: float) -> float:
+    """A share of all as a share of what is left; as much as can be where that is not enough."""
+    return share / (1 - taken) if share + taken < 1 else share
+
+
+def _draw_if_enough(corpus: Corpus, places: Sequence[int], share: float, seed: int) -> tuple[list[int], list[int]]:
+    """As ``_draw``, but draws nothing where a label has too few independent units."""
+    try:
+        return _draw(corpus, places, share, seed)
+    except _TooFewError:
+        return list(places), []
+
+
+class _TooFewError(UserError):
+    """A label has too few independent units to stand on both sides."""
 
 
 def _draw(corpus: Corpus, places: Sequence[int], share: float, seed: int) -> tuple[list[int], list[int]]:
@@ -170,7 +218,7 @@ def _draw(corpus: Corpus, places: Sequence[int], share: float, seed: int) -> tup
     if fewest < 2:
         counts = Counter(part.labels)
         name = min(part.label_names, key=lambda label: len(by_label[label]))
-        raise UserError(
+        raise _TooFewError(
             f"Too few examples to split: label '{name}' has {counts[name]} sentence(s) in "
             f"{len(by_label[name])} independent document(s) or group(s), and train, validation and test "
             f"need one each. Add examples, merge the label with another, or give a 'split' column."

@@ -17,7 +17,9 @@ from ..model.classifier import CheckpointClassifier
 from ..model.layout import RunLayout
 from ..model.predict import prediction_columns
 from .baselines import fit_baselines
+from .calibration import with_temperature
 from .metrics import all_metrics
+from .reliability import perfect_plain_error, probability_intervals, reliability
 from .uncertainty import document_intervals
 
 HEADLINE = ("macro_f1", "accuracy", "mcc", "ece")
@@ -25,7 +27,13 @@ HEADLINE = ("macro_f1", "accuracy", "mcc", "ece")
 
 @dataclass(frozen=True)
 class Scored:
-    """All metrics (see ``all_metrics``) of one classifier, and their ``intervals``."""
+    """All metrics of one classifier.
+
+    Attributes:
+        name: of the classifier.
+        metrics: those of ``all_metrics``, their ``intervals``, the points of its ``reliability`` diagram, and
+            ``ece_plain_perfect``, what ``ece_plain`` would read for a perfect model.
+    """
 
     name: str
     metrics: dict[str, Any]
@@ -36,7 +44,11 @@ class Scored:
         references = corpus.label_ids
         metrics = all_metrics(probabilities, references)
         predictions = probabilities.argmax(axis=1).tolist()
-        metrics["intervals"] = document_intervals(predictions, references, split_units(corpus), len(corpus.label_names))
+        units = split_units(corpus)
+        metrics["intervals"] = document_intervals(predictions, references, units, len(corpus.label_names))
+        metrics["intervals"] |= probability_intervals(probabilities, references, units)
+        metrics["ece_plain_perfect"] = perfect_plain_error(probabilities)
+        metrics["reliability"] = reliability(probabilities, references)
         return cls(name, metrics)
 
 
@@ -49,6 +61,7 @@ class Evaluation:
         n: how many.
         codebook: of the labels.
         model: the classifier that was asked for.
+        uncalibrated: the same before its temperature was applied; None for a model without one.
         baselines: in order of expected strength; empty where no training split is at hand.
         notes: what a reader should know, e.g. why baselines are missing.
         rows: each sentence with its own label (``input_label``) and the prediction.
@@ -58,6 +71,7 @@ class Evaluation:
     n: int
     codebook: Codebook
     model: Scored
+    uncalibrated: Scored | None
     baselines: list[Scored]
     notes: list[str]
     rows: list[dict[str, Any]]
@@ -71,6 +85,7 @@ class Evaluation:
             "sentences": self.n,
             "labels": self.codebook.label_names,
             "classifiers": {scored.name: scored.metrics for scored in (self.model, *self.baselines)},
+            "uncalibrated": self.uncalibrated.metrics if self.uncalibrated else None,
             "notes": self.notes,
         }
 
@@ -91,6 +106,7 @@ class Evaluation:
         """Score a classifier's predictions and the baselines' probabilities on a corpus."""
         predictions = classifier.predict(corpus.texts)
         probabilities = np.array([list(p.probabilities.values()) for p in predictions])
+        temperature = classifier.facts.training.get("temperature")
         rows = [
             {
                 "text": sentence.text,
@@ -105,6 +121,9 @@ class Evaluation:
             n=len(corpus),
             codebook=corpus.codebook,
             model=Scored.of("model", probabilities, corpus),
+            uncalibrated=Scored.of("model, uncalibrated", with_temperature(probabilities, 1 / temperature), corpus)
+            if temperature
+            else None,
             baselines=[Scored.of(name, scores, corpus) for name, scores in baselines],
             notes=list(notes),
             rows=rows,

@@ -22,6 +22,7 @@ from ..model.backbone import Backbone, hub_failure, resolve_backbone
 from ..model.classifier import CheckpointClassifier, pick_device, quiet_transformers, window_of
 from ..model.folder import ModelFacts
 from ..model.layout import ModelLayout, RunLayout
+from .calibration import calibrate
 from .card import write_card
 from .evaluation import Evaluation, evaluate_run
 from .recipe import Recipe, TrainingSettings
@@ -111,9 +112,7 @@ def train_run(
     state.wait_for_everyone()
 
     set_seed(recipe.seed)
-    split = split_corpus(
-        limit_corpus(corpus, recipe), validation=recipe.split.validation, test=recipe.split.test, seed=recipe.seed
-    )
+    split = split_corpus(limit_corpus(corpus, recipe), **recipe.split.model_dump(), seed=recipe.seed)
     for part in (split.train, split.validation):
         if not len(part):
             raise UserError("Too few sentences to split into train and validation.")
@@ -122,13 +121,16 @@ def train_run(
     model, tokenizer = _load(backbone, corpus, recipe)
     max_length = min(recipe.max_length, window_of(model, tokenizer))
 
-    if state.is_main_process and not resume:
-        _open_run(folder, _state(corpus, recipe, teacher), recipe, split)
-    state.wait_for_everyone()
     few = has_few_labels(recipe, split, teacher)
     if few and not append_mean_layer(model):
         say(f"note: few labels, but the layers of {backbone.name} are unknown here, so it is fine-tuned all the same.")
         few = False
+    if few:
+        # Labels are scarce: what would be held out for calibration is learnt from too.
+        split = split.calibration_in_train()
+    if state.is_main_process and not resume:
+        _open_run(folder, _state(corpus, recipe, teacher), recipe, split)
+    state.wait_for_everyone()
     if few:
         training = _fit_few(model, tokenizer, split, recipe, max_length, folder, say)
     else:
@@ -158,7 +160,13 @@ def train_run(
         | (teacher.facts() if teacher else {}),
     )
     classifier = CheckpointClassifier(cast(Any, model), tokenizer, codebook=corpus.codebook, facts=facts)
+    calibration = calibrate(classifier, split)
+    facts.training["temperature"] = calibration.temperature if calibration else None
     classifier.save_pretrained(folder.model)
+    if calibration:
+        calibration.write(ModelLayout(folder.model).calibration)
+    elif recipe.split.calibration:
+        say("note: too few sentences to calibrate the probabilities on, so they stay as they came out of training.")
     evaluation = _evaluate(folder, split, classifier, device, say)
     if evaluation:
         facts.metrics = evaluation.headline()
@@ -183,7 +191,8 @@ def has_few_labels(recipe: Recipe, split: Split, teacher: Teacher | None) -> boo
     most = recipe.few_labels.up_to
     if most is None or teacher:
         return False
-    return len(split.train) + len(split.validation) <= most * len(split.train.label_names)
+    annotated = len(split.train) + len(split.validation) + len(split.calibration)
+    return annotated <= most * len(split.train.label_names)
 
 
 def _fit_few(

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn import metrics as sklearn_metrics
 
+from .reliability import brier_losses, debiased_error, log_losses
+
 _LABELS = datasets.Features({"predictions": datasets.Value("int64"), "references": datasets.Value("int64")})
 _PROBABILITIES = datasets.Features(
     {"predictions": datasets.Sequence(datasets.Value("float64")), "references": datasets.Value("int64")}
@@ -104,7 +106,7 @@ class ExpectedCalibrationError(_Metric):
     """Top-label expected calibration error with equal-width bins (Guo et al. 2017, eq. 3).
 
     The mean over bins, weighted by their size, of |accuracy - confidence|. The plain estimator is
-    biased upwards on small samples.
+    biased upwards on small samples; ``DebiasedCalibrationError`` is not.
     """
 
     description = "Expected calibration error, 15 equal-width bins."
@@ -123,7 +125,44 @@ class ExpectedCalibrationError(_Metric):
             inside = places == place
             if inside.any():
                 total += inside.mean() * abs(correct[inside].mean() - confidence[inside].mean())
-        return {"ece": float(total)}
+        return {"ece_plain": float(total)}
+
+
+class DebiasedCalibrationError(_Metric):
+    """Top-label calibration error without the bias of small samples (Kumar, Liang & Ma 2019, section 4).
+
+    The root of the mean over bins of equal size, weighted by their size, of (accuracy - confidence)² less the
+    variance of the accuracy, acc (1 - acc) / (n - 1); 0 where that is negative, as it is for half of all samples
+    of a perfect model.
+    """
+
+    description = "Debiased root mean squared calibration error, 15 bins of equal size."
+    citation = "Kumar, Liang & Ma (2019). Verified Uncertainty Calibration. NeurIPS."
+    inputs = _PROBABILITIES
+
+    def _compute(self, predictions: Sequence[Sequence[float]], references: Sequence[int]) -> dict[str, float]:
+        return {"ece": debiased_error(np.asarray(predictions, float), references)}
+
+
+class BrierScore(_Metric):
+    """Mean over sentences of Σ (p - y)² over the labels (Brier 1950): 0 is perfect, 2 is the worst."""
+
+    description = "Brier score over all labels."
+    citation = "Brier (1950). Verification of forecasts expressed in terms of probability. Monthly Weather Review 78."
+    inputs = _PROBABILITIES
+
+    def _compute(self, predictions: Sequence[Sequence[float]], references: Sequence[int]) -> dict[str, float]:
+        return {"brier": float(brier_losses(np.asarray(predictions, float), references).mean())}
+
+
+class LogLoss(_Metric):
+    """Mean over sentences of -ln(probability of the right label), probabilities of at least 1e-12."""
+
+    description = "Log loss (negative log likelihood)."
+    inputs = _PROBABILITIES
+
+    def _compute(self, predictions: Sequence[Sequence[float]], references: Sequence[int]) -> dict[str, float]:
+        return {"log_loss": float(log_losses(np.asarray(predictions, float), references).mean())}
 
 
 def all_metrics(probabilities: npt.NDArray[Any], references: Sequence[int]) -> dict[str, Any]:
@@ -134,13 +173,15 @@ def all_metrics(probabilities: npt.NDArray[Any], references: Sequence[int]) -> d
         references: the right labels as places, length n.
 
     Returns:
-        ``macro_f1, accuracy, mcc, ece`` (numbers), ``precision, recall, f1, support`` (lists by
-        label) and ``confusion_matrix`` (rows are references).
+        ``macro_f1, accuracy, mcc, ece, ece_plain, brier, log_loss`` (numbers), ``precision, recall, f1,
+        support`` (lists by label) and ``confusion_matrix`` (rows are references).
     """
     n_labels = probabilities.shape[1]
     predictions = probabilities.argmax(axis=1).tolist()
     result: dict[str, Any] = {}
     for metric in (MacroF1, Accuracy, MatthewsCorrelation, PerClass, ConfusionMatrix):
         result.update(metric(n_labels).compute(predictions=predictions, references=list(references)))
-    ece = ExpectedCalibrationError(n_labels).compute(predictions=probabilities.tolist(), references=list(references))
-    return {**result, **ece}
+    rows = probabilities.tolist()
+    for metric in (DebiasedCalibrationError, ExpectedCalibrationError, BrierScore, LogLoss):
+        result.update(metric(n_labels).compute(predictions=rows, references=list(references)))
+    return result

@@ -28,12 +28,13 @@ class SplitSettings(_Section):
     """Shares of sentences held out, where the corpus has no ``split`` column."""
 
     validation: float = Field(gt=0, lt=1)
+    calibration: float = Field(ge=0, lt=1)
     test: float = Field(ge=0, lt=1)
 
     @model_validator(mode="after")
     def _leave_something(self) -> "SplitSettings":
-        if self.validation + self.test >= 1:
-            raise ValueError("validation and test together must leave something to train on")
+        if self.validation + self.calibration + self.test >= 1:
+            raise ValueError("validation, calibration and test together must leave something to train on")
         return self
 
 
@@ -97,6 +98,10 @@ class Recipe(_Section):
     training: TrainingSettings
     few_labels: FewLabelsSettings
     distillation: DistillationSettings
+
+    def uncalibrated(self) -> "Recipe":
+        """The same without a calibration part, for trials whose probabilities nobody will read."""
+        return self.model_copy(update={"split": self.split.model_copy(update={"calibration": 0.0})})
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from ..data.corpus import Corpus
 from ..data.errors import MissingExtraError, UserError
-from ..data.split import Split, split_corpus
+from ..data.split import split_corpus
 from ..model.backbone import Backbone, hub_failure, resolve_backbone
 from ..model.classifier import quiet_transformers
 from ..model.layout import RunLayout
@@ -165,15 +165,13 @@ def run_search(
     run = RunLayout(Path(output))
     final = RunLayout(run.folder.with_name(run.folder.name + ".partial"))
     _check(run, final, resume, overwrite)
-    split = split_corpus(
-        limit_corpus(corpus, recipe), validation=recipe.split.validation, test=recipe.split.test, seed=recipe.seed
-    )
+    split = split_corpus(limit_corpus(corpus, recipe), **recipe.split.model_dump(), seed=recipe.seed)
     if has_few_labels(recipe, split, teacher):
         raise UserError(
             "--search tunes fine-tuning, but so few labels are trained by contrast (few_labels in the recipe). Train "
             "without --search, or search for a fine-tuned one with --set few_labels.up_to=null"
         )
-    seen = Split(split.train, split.validation, split.test.select([])).marked()
+    seen = split.without("calibration", "test").marked()
     state = {
         "corpus": corpus.fingerprint,
         "recipe": recipe.model_dump(mode="json"),
@@ -207,7 +205,7 @@ def run_search(
             return left() < max(found.longest, monotonic() - trial_began)
 
         watch = _Watch(asked, out_of_time)
-        own = _changed(recipe, settings).model_copy(update={"baselines": False})
+        own = _changed(recipe, settings).uncalibrated().model_copy(update={"baselines": False})
         folder = run.search / f"trial-{number}"
         try:
             tried = train_run(

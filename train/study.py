@@ -169,15 +169,16 @@ def _check_output(output: Path, resume: bool, overwrite: bool) -> None:
 
 
 def _splits(corpus: Corpus, recipe: Recipe, folds: int | None, held_out: str | None) -> tuple[list[Split], str]:
-    share = recipe.split.validation
+    shares = recipe.split.model_dump()
     if held_out is None and folds is None:
-        split = split_corpus(corpus, validation=share, test=recipe.split.test, seed=recipe.seed)
+        split = split_corpus(corpus, **shares, seed=recipe.seed)
         if not len(split.test):
             raise UserError("No test sentences to measure on. Set split.test above 0, or use --folds.")
         return [split], "one split, documents held out whole"
     folds = folds or 5
     question = f"{held_out}s held out whole, {folds} folds" if held_out else f"{folds} folds, documents held out whole"
-    return split_folds(corpus, folds=folds, validation=share, seed=recipe.seed, by=held_out), question
+    shares.pop("test")
+    return split_folds(corpus, folds=folds, **shares, seed=recipe.seed, by=held_out), question
 
 
 def _is_finished(run: RunLayout, corpus: Corpus, recipe: Recipe) -> bool:

@@ -1,13 +1,13 @@
 """Intervals by bootstrap over documents: sentences of one document are not independent."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 LEVEL = 0.95
-_DRAWS = 2000
+DRAWS = 2000
 _CHUNK = 50  # draws at a time, so that memory does not grow with both draws and documents
 _SEED = 0
 
@@ -31,18 +31,29 @@ def document_intervals(
         have no width at all.
     """
     counts = document_confusions(predictions, references, units, n_labels)
-    chance = np.random.default_rng(_SEED)
-    n_units = len(counts)
-    drawn = np.empty((_DRAWS, n_labels, n_labels))
-    for first in range(0, _DRAWS, _CHUNK):
-        weights = chance.multinomial(n_units, np.full(n_units, 1 / n_units), size=_CHUNK)
-        drawn[first : first + _CHUNK] = (weights @ counts.reshape(n_units, -1)).reshape(_CHUNK, n_labels, n_labels)
+    flat = counts.reshape(len(counts), -1)
+    drawn = np.concatenate([weights @ flat for weights in unit_weights(len(counts))]).reshape(-1, n_labels, n_labels)
     figures = confusion_metrics(drawn)
     # A label that a draw happens to miss has no F1 in it; one that never occurs has 0, as in the metrics.
     occurs = drawn.sum(axis=1) + drawn.sum(axis=2) > 0
     figures["f1"] = np.where(occurs | ~occurs.any(axis=0), figures["f1"], np.nan)
-    tails = [50 - 50 * LEVEL, 50 + 50 * LEVEL]
-    return {name: np.nanpercentile(values, tails, axis=0).T.tolist() for name, values in figures.items()}
+    return {name: percentiles(values) for name, values in figures.items()}
+
+
+def unit_weights(n_units: int) -> Iterator[npt.NDArray[np.int64]]:
+    """How often each unit is drawn, for every draw of the bootstrap: always the same, some draws at a time.
+
+    Yields:
+        Counts of shape (draws, n units), ``DRAWS`` rows in all.
+    """
+    chance = np.random.default_rng(_SEED)
+    for _ in range(0, DRAWS, _CHUNK):
+        yield chance.multinomial(n_units, np.full(n_units, 1 / n_units), size=_CHUNK)
+
+
+def percentiles(values: npt.NDArray[Any]) -> Any:
+    """The ends of the 95 % interval over draws (the first axis): [low, high], or one such pair per column."""
+    return np.nanpercentile(values, [50 - 50 * LEVEL, 50 + 50 * LEVEL], axis=0).T.tolist()
 
 
 def document_confusions(

@@ -21,7 +21,9 @@ def guesses(test: Corpus, share: float, seed: int) -> list[int]:
 
 @pytest.fixture
 def split(corpus: Corpus) -> Split:
-    return Split(corpus.select(range(120)), corpus.select(range(120, 150)), corpus.select(range(150, 240)))
+    return Split(
+        corpus.select(range(120)), corpus.select(range(120, 150)), corpus.select([]), corpus.select(range(150, 240))
+    )
 
 
 @pytest.fixture
@@ -108,7 +110,7 @@ def test_other_settings_or_sentences_are_refused(
     with pytest.raises(SystemExit, match=r"fake-13\.json was measured with other settings\.\nDelete it"):
         measure(tmp_path, "fake", other, split, recipe)
     with pytest.raises(SystemExit, match="other data"):
-        measure(tmp_path, "fake", fake, Split(split.train, split.test, split.validation), recipe)
+        measure(tmp_path, "fake", fake, Split(split.train, split.test, split.calibration, split.validation), recipe)
     values = json.loads((tmp_path / "fake-13.json").read_text("utf-8"))
     keep(tmp_path / "fake-14.json", {**values, "seed": 14, "settings": {"steps": 4}})
     with pytest.raises(SystemExit, match="other settings than the seeds beside it"):

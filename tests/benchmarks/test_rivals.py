@@ -24,7 +24,7 @@ def test_setfit_is_left_out_with_the_command_that_brings_it(
 
 
 def test_every_rival_labels_the_test_part(corpus: Corpus, recipe: Recipe) -> None:
-    split = Split(corpus.select(range(90)), corpus.select([]), corpus.select(range(180, 240)))
+    split = Split(corpus.select(range(90)), corpus.select([]), corpus.select([]), corpus.select(range(180, 240)))
     short = recipe.model_copy(update={"training": recipe.training.model_copy(update={"epochs": 1})})
     classifiers = all_classifiers(short, epochs=1)
     for name in ("ours", "trainer", "embeddings", "tfidf"):
@@ -36,7 +36,7 @@ def test_every_rival_labels_the_test_part(corpus: Corpus, recipe: Recipe) -> Non
 
 
 def test_the_plain_trainer_follows_its_seed(corpus: Corpus, recipe: Recipe) -> None:
-    split = Split(corpus.select(range(60)), corpus.select([]), corpus.select(range(180, 240)))
+    split = Split(corpus.select(range(60)), corpus.select([]), corpus.select([]), corpus.select(range(180, 240)))
     first, again, other = (
         fit_plain(split, recipe.model_copy(update={"seed": seed}), epochs=1).predictions for seed in (1, 1, 2)
     )

@@ -33,7 +33,7 @@ rows_strategy = st.lists(
 def test_every_sentence_once_and_no_unit_torn(rows: list[tuple[str, str, str, None]], seed: int) -> None:
     rows = [*rows, *[(label, None, None, None) for label in "aabb" * 3]]
     corpus = make(rows)
-    split = split_corpus(corpus, validation=0.2, test=0.2, seed=seed)
+    split = split_corpus(corpus, validation=0.2, calibration=0.1, test=0.2, seed=seed)
     texts = [s.text for part in split.parts().values() for s in part.sentences]
     assert sorted(texts) == sorted(corpus.texts)
     for kind in ("document", "group"):
@@ -60,7 +60,7 @@ def test_equal_texts_stay_together() -> None:
 
 def test_bundled_split_is_stratified_and_near_the_wanted_shares() -> None:
     corpus = load_corpus()
-    split = split_corpus(corpus, validation=0.15, test=0.15, seed=13)
+    split = split_corpus(corpus, validation=0.15, calibration=0.1, test=0.15, seed=13)
     assert 0.12 <= len(split.test) / len(corpus) <= 0.18
     assert 0.12 <= len(split.validation) / len(corpus) <= 0.18
     whole = Counter(corpus.labels)
@@ -73,7 +73,7 @@ def test_same_seed_same_split_other_seed_other_split() -> None:
     corpus = make([("ab"[n % 2], str(n // 2), None, None) for n in range(80)])
 
     def texts(seed: int) -> list[str]:
-        return split_corpus(corpus, validation=0.2, test=0.2, seed=seed).test.texts
+        return split_corpus(corpus, validation=0.2, calibration=0.1, test=0.2, seed=seed).test.texts
 
     assert texts(1) == texts(1)
     assert texts(1) != texts(2)
@@ -88,31 +88,37 @@ def test_own_split_is_used_as_it_is() -> None:
             ("b", None, None, "test"),
         ]
     )
-    split = split_corpus(corpus, validation=0.5, test=0.5, seed=1)
+    split = split_corpus(corpus, validation=0.5, calibration=0.1, test=0.5, seed=1)
     assert [len(part) for part in split.parts().values()] == [2, 1, 1]
 
 
 def test_validation_is_drawn_from_train_where_the_split_names_none() -> None:
     corpus = make([("ab"[n % 2], None, None, "train" if n < 40 else "test") for n in range(50)])
-    split = split_corpus(corpus, validation=0.2, test=0.9, seed=1)
+    split = split_corpus(corpus, validation=0.2, calibration=0.1, test=0.9, seed=1)
     assert len(split.test) == 10
     assert 6 <= len(split.validation) <= 10
 
 
 def test_half_filled_split_column_is_refused() -> None:
     with pytest.raises(UserError, match="x:2: this row has no split"):
-        split_corpus(make([("a", None, None, "train"), ("b", None, None, None)]), validation=0.1, test=0.1, seed=1)
+        split_corpus(
+            make([("a", None, None, "train"), ("b", None, None, None)]),
+            validation=0.1,
+            calibration=0.1,
+            test=0.1,
+            seed=1,
+        )
 
 
 def test_too_few_examples_name_the_label() -> None:
     rows = [("a", None, None, None)] * 20 + [("b", "1", None, None)] * 5
     with pytest.raises(UserError, match=r"label 'b' has 5 sentence\(s\) in 1 independent"):
-        split_corpus(make(rows), validation=0.2, test=0.2, seed=1)
+        split_corpus(make(rows), validation=0.2, calibration=0.1, test=0.2, seed=1)
 
 
 def test_folds_test_every_sentence_once_and_tear_no_unit() -> None:
     corpus = load_corpus()
-    splits = split_folds(corpus, folds=3, validation=0.1, seed=1)
+    splits = split_folds(corpus, folds=3, validation=0.1, calibration=0.1, seed=1)
     tested = [s.place for split in splits for s in split.test.sentences]
     assert sorted(tested) == sorted(s.place for s in corpus.sentences)
     for split in splits:
@@ -126,7 +132,7 @@ def test_folds_test_every_sentence_once_and_tear_no_unit() -> None:
 
 def test_held_out_values_are_tested_whole_and_nothing_like_them_is_trained_on() -> None:
     corpus = load_corpus()
-    splits = split_folds(corpus, folds=4, validation=0.1, seed=1, by="theatre")
+    splits = split_folds(corpus, folds=4, validation=0.1, calibration=0.1, seed=1, by="theatre")
     sizes = [len(split.test) for split in splits]
     assert sum(sizes) == len(corpus)
     assert max(sizes) < 1.2 * min(sizes)

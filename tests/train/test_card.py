@@ -57,7 +57,7 @@ def make(path: Path, recipe: dict[str, Any] | None = None, training: dict[str, A
         },
     )
     classifier: Any = SimpleNamespace(facts=facts, codebook=codebook)
-    split = Split(corpus.select(range(6)), corpus.select(range(6, 8)), corpus.select(range(8, 10)))
+    split = Split(corpus.select(range(6)), corpus.select(range(6, 8)), corpus.select([]), corpus.select(range(8, 10)))
     write_card(classifier, evaluation, split, path)
 
 

@@ -306,7 +306,7 @@ def test_lower_layers_learn_more_slowly(recipe: Recipe, backbone: Path) -> None:
 def test_swapped_copies_are_trained_on_too(recipe: Recipe, tmp_path: Path) -> None:
     rows = [{**row, "text": f"Mali {row['text']}"} for row in tiny_rows(90)]
     corpus = load_corpus(write_jsonl(tmp_path / "corpus.jsonl", rows))
-    split = split_corpus(corpus, validation=0.15, test=0.15, seed=1)
+    split = split_corpus(corpus, validation=0.15, calibration=0.1, test=0.15, seed=1)
     (texts, labels), (validation, _) = _parts(split, None, with_training(recipe, swaps=1.0))
     half = len(split.train)
     assert len(texts) == len(labels) == 2 * half

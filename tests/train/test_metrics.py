@@ -42,16 +42,16 @@ def test_figures_of_a_small_case_worked_by_hand() -> None:
     # (c*s - sum p_k t_k) / sqrt((s² - sum p_k²)(s² - sum t_k²)) with c=3, s=5, p=(2,3,0), t=(2,2,1)
     assert result["mcc"] == pytest.approx((15 - 10) / np.sqrt((25 - 13) * (25 - 9)))
     # each confidence falls in a bin of its own: mean of |correct - confidence|
-    assert result["ece"] == pytest.approx((0.2 + 0.7 + 0.1 + 0.4 + 0.5) / 5)
+    assert result["ece_plain"] == pytest.approx((0.2 + 0.7 + 0.1 + 0.4 + 0.5) / 5)
 
 
 def test_calibration_error_of_extreme_models() -> None:
     sure = [[1.0, 0.0]] * 10
     metric = ExpectedCalibrationError(2)
-    assert metric.compute(predictions=sure, references=[0] * 10)["ece"] == pytest.approx(0)
-    assert metric.compute(predictions=sure, references=[1] * 10)["ece"] == pytest.approx(1)
+    assert metric.compute(predictions=sure, references=[0] * 10)["ece_plain"] == pytest.approx(0)
+    assert metric.compute(predictions=sure, references=[1] * 10)["ece_plain"] == pytest.approx(1)
     half = [[0.5, 0.5]] * 10
-    assert metric.compute(predictions=half, references=[0, 1] * 5)["ece"] == pytest.approx(0)
+    assert metric.compute(predictions=half, references=[0, 1] * 5)["ece_plain"] == pytest.approx(0)
 
 
 def test_labels_that_nothing_has_do_not_lower_macro_f1() -> None:
