@@ -34,6 +34,7 @@ from conflict_framing.model.backbone import resolve_backbone
 from conflict_framing.model.classifier import quiet_transformers
 from conflict_framing.train import Recipe, train_run
 from conflict_framing.train.baselines import Embedder, EmbeddingRegression, TfidfRegression
+from conflict_framing.train.precision import uses_bf16
 
 INSTALL_SETFIT = "pip install --constraint constraints.txt --requirement benchmarks/requirements.txt"
 _FEW = 8  # sentences a label up to which SetFit's default sampling of pairs is taken
@@ -120,7 +121,7 @@ def fit_plain(split: Split, recipe: Recipe, epochs: float = 3.0) -> Outcome:
     """``transformers.Trainer`` as its tutorials have it; the weights after the last step are taken."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as place:
-        trainer = plain_trainer(split, recipe, place, epochs=epochs)
+        trainer = plain_trainer(split, recipe, place, epochs=epochs, bf16=_half_precision(recipe))
         trainer.train()
         seconds = time.monotonic() - started
         logits = trainer.predict(tokenised(split.test, trainer.processing_class, recipe)).predictions
@@ -135,9 +136,10 @@ def plain_trainer(
     epochs: float = 3.0,
     batch_size: int = 16,
     learning_rate: float = 5e-5,
+    bf16: bool = False,
     **others: Any,
 ) -> Trainer:
-    """The plain Trainer with dynamic padding: random order, fp32, linear decay, all else as it comes.
+    """The plain Trainer with dynamic padding: random order, linear decay, all else as it comes.
 
     Checkpoints are left out, which saves it time.
 
@@ -146,6 +148,7 @@ def plain_trainer(
         recipe: backbone, length and seed.
         output: a folder that can be thrown away.
         epochs, batch_size, learning_rate: of the training.
+        bf16: half precision, which it does not take by itself.
         others: of ``transformers.Trainer``.
     """
     set_seed(recipe.seed)
@@ -168,6 +171,7 @@ def plain_trainer(
             save_strategy="no",
             disable_tqdm=True,
             report_to="none",
+            bf16=bf16,
         ),
         train_dataset=tokenised(split.train, tokenizer, recipe),
         eval_dataset=tokenised(split.validation, tokenizer, recipe) if len(split.validation) else None,
@@ -223,11 +227,17 @@ def fit_setfit(split: Split, recipe: Recipe, max_steps: int = 1000) -> Outcome:
         )
         for callback in (PrinterCallback, ProgressCallback):  # they print to standard output, where the tables go
             trainer.remove_callback(callback)
-        trainer.train()
+        with torch.autocast("cpu", torch.bfloat16, enabled=_half_precision(recipe)):
+            trainer.train()
         seconds = time.monotonic() - started
         predictions = trainer.model.predict(split.test.texts, as_numpy=True, show_progress_bar=False)
     note = f"{max_steps:,} of {steps:,} steps" if capped else ""
     return Outcome([int(place) for place in predictions], seconds, note)
+
+
+def _half_precision(recipe: Recipe) -> bool:
+    """All train in the precision that the package's own recipe takes here, so that seconds compare the methods."""
+    return uses_bf16(recipe.training.precision, "cpu")
 
 
 def setfit_steps(labels: Sequence[int]) -> tuple[int, int | None]:

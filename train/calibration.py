@@ -15,7 +15,7 @@ from ..model.classifier import CheckpointClassifier
 # Below that a temperature would follow the chance of a few sentences.
 LEAST_SENTENCES = 20
 _BOUNDS = (0.1, 10.0)
-_TINY = 1e-12
+_TINY = float(np.finfo(np.float32).tiny)  # a float32 probability that underflowed
 
 
 def fit_temperature(probabilities: npt.NDArray[Any], references: Sequence[int]) -> float:

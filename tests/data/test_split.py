@@ -89,14 +89,15 @@ def test_own_split_is_used_as_it_is() -> None:
         ]
     )
     split = split_corpus(corpus, validation=0.5, calibration=0.1, test=0.5, seed=1)
-    assert [len(part) for part in split.parts().values()] == [2, 1, 1]
+    assert [len(part) for part in split.parts().values()] == [2, 1, 0, 1]
 
 
 def test_validation_is_drawn_from_train_where_the_split_names_none() -> None:
     corpus = make([("ab"[n % 2], None, None, "train" if n < 40 else "test") for n in range(50)])
     split = split_corpus(corpus, validation=0.2, calibration=0.1, test=0.9, seed=1)
     assert len(split.test) == 10
-    assert 6 <= len(split.validation) <= 10
+    assert 6 <= len(split.validation) + len(split.calibration) <= 10
+    assert len(split.train) + len(split.validation) + len(split.calibration) == 40
 
 
 def test_half_filled_split_column_is_refused() -> None:
@@ -147,5 +148,25 @@ def test_held_out_values_are_tested_whole_and_nothing_like_them_is_trained_on() 
 def test_more_folds_than_values_are_refused() -> None:
     with pytest.raises(UserError, match="column 'document'; found 2: a, b"):
         split_folds(
-            make([("x", "a", None, None), ("y", "b", None, None)] * 9), folds=3, validation=0.2, seed=1, by="document"
+            make([("x", "a", None, None), ("y", "b", None, None)] * 9),
+            folds=3,
+            validation=0.2,
+            calibration=0.1,
+            seed=1,
+            by="document",
         )
+
+
+def test_half_of_a_given_validation_part_becomes_calibration() -> None:
+    corpus = make([("ab"[n % 2], None, None, "train" if n < 40 else "validation") for n in range(80)])
+    split = split_corpus(corpus, validation=0.2, calibration=0.1, test=0.2, seed=1)
+    assert len(split.train) == 40
+    assert (len(split.validation), len(split.calibration)) == (20, 20)
+    assert not split_corpus(corpus, validation=0.2, calibration=0, test=0.2, seed=1).calibration.texts
+
+
+def test_no_calibration_part_where_a_label_is_too_rare_for_it() -> None:
+    corpus = make([("common", None, None, None)] * 60 + [("rare", None, None, None)] * 3)
+    split = split_corpus(corpus, validation=0.2, calibration=0.1, test=0.2, seed=1)
+    assert [part.counts()["rare"] for part in split.parts().values()] == [1, 1, 0, 1]
+    assert len(split.calibration) == 0

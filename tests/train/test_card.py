@@ -36,6 +36,7 @@ def make(path: Path, recipe: dict[str, Any] | None = None, training: dict[str, A
         n=2,
         codebook=codebook,
         model=Scored("model", figures),
+        uncalibrated=None,
         baselines=[Scored("majority", {**figures, "macro_f1": 0.4})],
         notes=[],
         rows=[],

@@ -41,7 +41,7 @@ def changed(recipe: Recipe, **training: object) -> Recipe:
 def test_a_run_holds_what_a_person_can_open(run: Run, corpus: Corpus) -> None:
     layout = run.layout
     assert yaml.safe_load(layout.recipe.read_text("utf-8"))["name"] == "default"
-    parts = [load_corpus(layout.split(part)) for part in ("train", "validation", "test")]
+    parts = [load_corpus(layout.split(part)) for part in ("train", "validation", "calibration", "test")]
     assert sorted(text for part in parts for text in part.texts) == sorted(corpus.texts)
     log = [json.loads(line) for line in layout.log.read_text("utf-8").splitlines()]
     assert any("eval_macro_f1" in entry for entry in log)
