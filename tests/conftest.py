@@ -94,6 +94,7 @@ def recipe(backbone: Path) -> Recipe:
             "training.freeze_embeddings=false",
             "training.freeze_layers=0",
             "training.max_sentences=null",
+            "training.min_sentences=null",
             "few_labels.up_to=null",
         ],
     )
