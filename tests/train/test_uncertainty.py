@@ -46,3 +46,25 @@ def test_a_label_that_draws_miss_is_not_counted_as_wrong_in_them() -> None:
     references = [0, 1] * 20 + [2]  # label 2 in one document of many, and right
     intervals = document_intervals(references, references, list(range(41)), 4)
     assert intervals["f1"] == [[1, 1], [1, 1], [1, 1], [0, 0]]
+
+
+def test_intervals_of_macro_f1_cover_the_truth_in_simulation() -> None:
+    """Documents whose sentences are right or wrong together: 95 % intervals hold the true macro-F1 about so often."""
+
+    def draw(documents: int, seed: int) -> tuple[list[int], list[int], list[int]]:
+        chance = np.random.default_rng(seed)
+        references = chance.choice(3, p=[0.6, 0.25, 0.15], size=(documents, 8))
+        # A document's own error rate, so that its sentences are not independent.
+        wrong = chance.random((documents, 8)) < chance.beta(1, 4, size=(documents, 1))
+        predictions = np.where(wrong, chance.integers(0, 3, size=(documents, 8)), references)
+        units = np.repeat(np.arange(documents), 8)
+        return predictions.ravel().tolist(), references.ravel().tolist(), units.tolist()
+
+    many, right, _ = draw(40_000, seed=999)
+    truth = confusion_metrics(document_confusions(many, right, [0] * len(many), 3))["macro_f1"][0]
+    covered = 0
+    for seed in range(120):
+        predictions, references, units = draw(80, seed)
+        low, high = document_intervals(predictions, references, units, 3)["macro_f1"]
+        covered += low <= truth <= high
+    assert covered >= 107  # 95 % of 120 is 114; three standard errors below
