@@ -18,7 +18,9 @@ from conflict_framing.data.errors import UserError
 
 if TYPE_CHECKING:
     from conflict_framing.data import Corpus
+    from conflict_framing.model import CheckpointClassifier
     from conflict_framing.train import Recipe, Search, Study
+    from conflict_framing.train.behaviour import BehaviourResult
     from conflict_framing.train.distil import Teacher
     from conflict_framing.train.evaluation import Evaluation
 
@@ -399,17 +401,38 @@ def _add_evaluate(commands: Any) -> None:
         commands,
         "evaluate",
         _evaluate,
-        "measure a model on labelled sentences, beside baselines",
+        "measure a model on labelled sentences, beside baselines, and on behaviour tests",
         f"""\
 DATA is one or more labelled files ({_FORMATS}). Beside the model stand a majority guess,
 TF-IDF and frozen embeddings (each with logistic regression), trained on the training split that
 the run keeps. With --output: metrics.json, report.md, confusion_matrix.png, predictions.jsonl.
 
-example:
+--behaviour asks whether the model does what the codebook says, in sentences made to show it: other
+actors, places, dates or spelling change no label (invariance); "no longer" or "far from" do change
+it (directional); each rule is kept (minimum functionality). Prints how many groups of sentences
+passed, with exact 95 % intervals, and the sentences that failed; with --output also behaviour.json
+and behaviour.jsonl. A failed test is a measurement, no error: the exit status stays 0.
+
+Without FILE: the bundled tests. Your own are JSONL, one group a line, kinds mixed as you like:
+  {{"id": "a1", "kind": "invariance", "capability": "actors",
+   "base": "Rebels shelled the port.", "variants": ["The army shelled the port."]}}
+  {{"id": "a2", "kind": "directional", "capability": "no longer", "base": "The road is safe.",
+   "base_label": "stabilisation_claim", "changed": "The road is no longer safe.",
+   "expected": "escalation_report"}}
+  {{"id": "a3", "kind": "minimum_functionality", "capability": "patrols",
+   "cases": [{{"text": "Police patrol the port.", "label": "operational_description"}}]}}
+(each on one line).
+
+examples:
   conflict-framing evaluate annotated.csv --model runs/default --output runs/check
+  conflict-framing evaluate --behaviour --model runs/default
+  conflict-framing evaluate annotated.csv --behaviour my_tests.jsonl --model runs/mine --output runs/check
 """,
     )
-    parser.add_argument("data", nargs="+", metavar="DATA", help="labelled sentences")
+    parser.add_argument("data", nargs="*", metavar="DATA", help="labelled sentences")
+    parser.add_argument(
+        "--behaviour", nargs="*", metavar="FILE", help="run behaviour tests: the bundled ones, or those of these files"
+    )
     _add_model(parser)
     parser.add_argument("--output", metavar="DIR", help="folder for the report")
     parser.add_argument("--no-baselines", action="store_true", help="measure the model alone")
@@ -419,13 +442,35 @@ example:
 
 
 def _evaluate(options: Any) -> int:
-    from conflict_framing.data import load_corpus
+    from conflict_framing.data.behaviour import load_behaviour
     from conflict_framing.model import CheckpointClassifier
 
+    if not options.data and options.behaviour is None:
+        raise UserError("Nothing to evaluate on. Name labelled files, or run behaviour tests with --behaviour.")
     output = Path(options.output) if options.output else None
     if output is not None and output.exists() and not options.overwrite:
         raise UserError(f"{output} exists. Name another --output, or replace it with --overwrite.")
     classifier = CheckpointClassifier.from_pretrained(options.model, device=options.device)
+    groups = None
+    if options.behaviour is not None:
+        groups = load_behaviour(*options.behaviour, codebook=classifier.codebook, encoding=options.encoding)
+    if options.data:
+        _evaluate_data(options, classifier, output)
+    if groups is not None:
+        from conflict_framing.train.behaviour import run_behaviour, write_behaviour
+
+        say(f"Running {len(groups):,} groups of behaviour tests …")
+        result = run_behaviour(classifier, groups)
+        print_behaviour(result)
+        if output is not None:
+            write_behaviour(result, output)
+            out.print(f"behaviour  {output / 'behaviour.json'}", soft_wrap=True)
+    return EXIT_OK
+
+
+def _evaluate_data(options: Any, classifier: "CheckpointClassifier", output: Path | None) -> None:
+    from conflict_framing.data import load_corpus
+
     corpus = load_corpus(
         *options.data,
         codebook=classifier.codebook,
@@ -449,7 +494,6 @@ def _evaluate(options: Any) -> int:
     if output is not None:
         write_evaluation(evaluation, output)
         out.print(f"report  {output / 'report.md'}", soft_wrap=True)
-    return EXIT_OK
 
 
 def print_evaluation(evaluation: "Evaluation") -> None:
@@ -472,6 +516,35 @@ def print_evaluation(evaluation: "Evaluation") -> None:
     for part in (table, "", labels, ""):
         out.print(part)
     for note in evaluation.notes:
+        say(f"note: {note}")
+
+
+def print_behaviour(result: "BehaviourResult") -> None:
+    """Passed groups by kind and capability, then the first failing sentences."""
+    table = Table(title="Behaviour tests", title_justify="left", box=None, pad_edge=False)
+    for name in ("kind", "capability", "groups", "passed", "rate", "95 % interval", "target"):
+        table.add_column(name, justify="left" if name in ("kind", "capability") else "right", no_wrap=True)
+    for kind in result.kinds:
+        for tally in (kind, *result.capabilities(kind.kind)):
+            table.add_row(
+                tally.kind.replace("_", " ") if tally is kind else "",
+                "all" if tally is kind else escape(tally.capability or ""),
+                f"{tally.groups:,}",
+                f"{tally.passed:,}",
+                f"{tally.rate:.3f}",
+                _interval(tally.interval),
+                f"{tally.target:.2f} {'reached' if tally.reached else 'missed'}",
+                style="bold" if tally is kind else "",
+            )
+    longest = max((outcome.capability for outcome in result.outcomes), key=len, default="")
+    _wide(["capability", longest]).print(table, "")
+    rows = list(result.rows())
+    for row in rows[:_SHOWN]:
+        came = f"{row['id']} ({row['capability']}): expected {row['expected']}, came {row['label']} {row['score']:.2f}"
+        out.print(f"{came}\n  {row['text']}", markup=False, soft_wrap=True)
+    if len(rows) > _SHOWN:
+        say(f"… and {len(rows) - _SHOWN:,} more failing sentences; --output keeps them all.")
+    for note in result.notes:
         say(f"note: {note}")
 
 

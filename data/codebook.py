@@ -124,14 +124,17 @@ def normalise_label(name: str) -> str:
     return "_".join(name.casefold().replace("-", " ").replace("_", " ").split())
 
 
-def describe_validation(error: ValidationError) -> str:
-    """All errors of a pydantic validation, a line each: where, what was expected, what came."""
+def describe_validation(error: ValidationError, unknown: str = "no such setting") -> str:
+    """All errors of a pydantic validation, a line each: where, what was expected, what came.
+
+    ``unknown`` is what to say of a name that the model does not have.
+    """
     lines = []
     for item in error.errors():
         place = ".".join(str(part) for part in item["loc"]) or "(whole file)"
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
-            message = "no such setting"
+            message = unknown
         else:
             message += f" (came {item['input']!r})" if not isinstance(item["input"], (dict, list)) else ""
         lines.append(f"  {place}: {message}")

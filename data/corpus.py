@@ -177,7 +177,7 @@ def load_corpus(
     if problems:
         raise CorpusError(problems)
     codebook = codebook or _guess_codebook(sentences)
-    unknown = [_unknown_label(s, codebook) for s in sentences if s.label not in codebook.label_names]
+    unknown = [unknown_label(s.place, s.label, codebook) for s in sentences if s.label not in codebook.label_names]
     if unknown:
         raise CorpusError(unknown)
     return Corpus(tuple(sentences), codebook)
@@ -239,12 +239,10 @@ def _guess_codebook(sentences: Sequence[Sentence]) -> Codebook:
     return Codebook.from_labels(found)
 
 
-def _unknown_label(sentence: Sentence, codebook: Codebook) -> str:
+def unknown_label(place: str, label: str, codebook: Codebook) -> str:
+    """What to say of a label that the codebook does not have."""
     known = {normalise_label(name): name for name in codebook.label_names}
-    match = known.get(normalise_label(sentence.label))
+    match = known.get(normalise_label(label))
     if match:
-        return (
-            f"{sentence.place}: label {sentence.label!r} differs from {match!r} only in case or spaces; write {match!r}"
-        )
-    labels = ", ".join(codebook.label_names)
-    return f"{sentence.place}: unknown label {sentence.label!r}; the codebook has: {labels}"
+        return f"{place}: label {label!r} differs from {match!r} only in case or spaces; write {match!r}"
+    return f"{place}: unknown label {label!r}; the codebook has: {', '.join(codebook.label_names)}"

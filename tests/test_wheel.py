@@ -16,7 +16,16 @@ FOLDERS = {
     "model": "conflict_framing/model",
     "train": "conflict_framing/train",
 }
-PATTERNS = ("*.py", "py.typed", "*.yaml", "corpus/*.jsonl", "samples/*.txt", "templates/*.j2", "DATASHEET.md")
+PATTERNS = (
+    "*.py",
+    "py.typed",
+    "*.yaml",
+    "behaviour/*.jsonl",
+    "corpus/*.jsonl",
+    "samples/*.txt",
+    "templates/*.j2",
+    "DATASHEET.md",
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +45,10 @@ def test_every_source_and_data_file_is_in_the_wheel(names: set[str]) -> None:
         for path in (ROOT / folder).glob(pattern)
     }
     assert len(expected) > 50
+    assert {name for name in expected if "/behaviour/" in name} == {
+        f"conflict_framing/data/behaviour/{kind}.jsonl"
+        for kind in ("directional", "invariance", "minimum_functionality")
+    }
     assert expected - names == set()
 
 

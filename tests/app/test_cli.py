@@ -58,6 +58,42 @@ def test_train_evaluate_predict_and_read(
     assert "https://" not in page
 
 
+def behaviour_groups(n: int) -> list[dict[str, object]]:
+    """One group that the tiny model passes, ``n`` that it fails, and one with a label that it does not have."""
+    kind = {"kind": "minimum_functionality", "capability": "[words]"}
+    case = {"text": "calm and quiet near the town .", "label": "calm"}
+    attacks = [str(row["text"]) for row in tiny_rows() if row["label"] == "attack"][:n]
+    wrong = [{"id": text, **kind, "cases": [{"text": text, "label": "calm"}]} for text in attacks]
+    other = {"id": "other", **kind, "cases": [{"text": "calm", "label": "none"}]}
+    return [{"id": "p", **kind, "cases": [case]}, *wrong, other]
+
+
+def test_behaviour_tests_are_a_measurement(
+    run: Run, corpus_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = write_jsonl(tmp_path / "own.jsonl", behaviour_groups(35))
+    arguments = ("--model", run.layout.folder, "--device", "cpu")
+    assert call("evaluate", "--behaviour", own, *arguments, "--output", tmp_path / "check") == cli.EXIT_OK
+    shown = capsys.readouterr()
+    rows = [line.split() for line in shown.out.splitlines()]
+    figures = ["36", "1", "0.028", "0.001–0.145", "0.80", "missed"]
+    assert ["minimum", "functionality", "all", *figures] in rows
+    assert ["[words]", *figures] in rows
+    assert shown.out.count("([words]): expected calm, came ") == 30
+    assert "… and 5 more failing sentences" in shown.err
+    assert "1 group(s) left out: the model does not have the label(s) none." in shown.err
+    assert sorted(path.name for path in (tmp_path / "check").iterdir()) == ["behaviour.json", "behaviour.jsonl"]
+    assert len((tmp_path / "check" / "behaviour.jsonl").read_text("utf-8").splitlines()) == 35
+
+    both = ("evaluate", corpus_file, "--no-baselines", *arguments, "--output", tmp_path / "both", "--behaviour")
+    assert call(*both) == cli.EXIT_OK
+    shown = capsys.readouterr()
+    for part in ("macro-F1", "invariance", "actors", "report.md", "behaviour.json"):
+        assert part in shown.out
+    assert "left out" in shown.err  # the bundled groups that ask for the bundled labels
+    assert {"metrics.json", "behaviour.json"} <= {path.name for path in (tmp_path / "both").iterdir()}
+
+
 def test_predict_with_rejected_rows_has_its_own_status(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -70,8 +106,11 @@ def test_predict_with_rejected_rows_has_its_own_status(
 
 
 CASES = [
+    "behaviour: malformed",
+    "behaviour: missing file",
     "codebook",
     "empty corpus",
+    "evaluate on nothing",
     "header only",
     "label in other case",
     "malformed CSV",
@@ -109,6 +148,7 @@ def wrong_inputs(folder: Path) -> dict[str, tuple[list[str], str]]:
     write_jsonl(folder / "good.jsonl", tiny_rows(30))
     write_jsonl(folder / "case.jsonl", [{"text": "a", "label": "None"}, {"text": "b", "label": "escalation_report"}])
     write_jsonl(folder / "few.jsonl", [{"text": f"t{n}", "label": "ab"[n == 0]} for n in range(20)])
+    write_jsonl(folder / "tests.jsonl", [{"id": "a", "kind": "invariance", "capability": "b", "base": "c"}])
     (folder / "latin.csv").write_bytes("text,label\ncafé,a\n".encode("latin-1"))
     (folder / "broken.jsonl").write_text('{"text": "a", "label": "b"}\n{"text": \n', "utf-8")
     (folder / "ragged.csv").write_text("text,label\na,b\nc\n", "utf-8")
@@ -125,7 +165,13 @@ def wrong_inputs(folder: Path) -> dict[str, tuple[list[str], str]]:
     def predict(source: str, output: str = "out.jsonl") -> list[str]:
         return ["predict", str(folder / source), "--model", "MODEL", "--output", str(folder / output)]
 
+    def behaviour(*files: str) -> list[str]:
+        return ["evaluate", "--behaviour", *(str(folder / name) for name in files), "--model", "MODEL"]
+
     return {
+        "behaviour: malformed": (behaviour("tests.jsonl"), "tests.jsonl:1: variants: Field required"),
+        "behaviour: missing file": (behaviour("nowhere.jsonl"), "nowhere.jsonl: no such file"),
+        "evaluate on nothing": (["evaluate", "--model", "MODEL"], "Nothing to evaluate on"),
         "missing file": (train("nowhere.jsonl"), "nowhere.jsonl: no such file"),
         "wrong encoding": (train("latin.csv"), "byte 0xe9 at position 14"),
         "malformed JSONL": (train("broken.jsonl"), "broken.jsonl:2: not JSON"),
