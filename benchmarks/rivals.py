@@ -172,6 +172,7 @@ def plain_trainer(
             disable_tqdm=True,
             report_to="none",
             bf16=bf16,
+            use_cpu=not torch.cuda.is_available(),  # half precision has to be asked for there
         ),
         train_dataset=tokenised(split.train, tokenizer, recipe),
         eval_dataset=tokenised(split.validation, tokenizer, recipe) if len(split.validation) else None,
