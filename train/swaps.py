@@ -1,4 +1,4 @@
-"""Other countries in the same sentences: augmentation while training, so that no label sticks to a place."""
+"""Other countries and parties in the same sentences: augmentation in training, so that no label sticks to a name."""
 
 import random
 import re
@@ -9,6 +9,7 @@ from importlib.resources import files
 import yaml
 
 PLACES_FILE = "places.yaml"
+PARTIES_FILE = "parties.yaml"
 
 
 @cache
@@ -48,12 +49,54 @@ def swap_places(text: str, chance: random.Random) -> str | None:
     return _pattern().sub(replace, text)
 
 
+@cache
+def _parties() -> dict[str, list[str]]:
+    """Of each name, in lower case, those that can stand for it."""
+    text = files("conflict_framing.data").joinpath(PARTIES_FILE).read_text("utf-8")
+    return {name: names for names in yaml.safe_load(text).values() for name in names}
+
+
+@cache
+def _party_pattern() -> re.Pattern[str]:
+    # Longest first, so that "government troops" is not read as "troops".
+    names = sorted(_parties(), key=len, reverse=True)
+    return re.compile(rf"(?<![\w-])({'|'.join(map(re.escape, names))})(?![\w-]|['’])", re.IGNORECASE)
+
+
+def swap_parties(text: str, chance: random.Random) -> str | None:
+    """The text with the parties in it replaced by others that fit the grammar; None without any.
+
+    The same party becomes the same other one throughout, and two parties never become one.
+    """
+    found = list(dict.fromkeys(name.lower() for name in _party_pattern().findall(text)))
+    if not found:
+        return None
+    new: dict[str, str] = {}
+    for name in found:
+        others = [other for other in _parties()[name] if other not in found and other not in new.values()]
+        new[name] = chance.choice(others)
+
+    def replace(match: re.Match[str]) -> str:
+        other = new[match.group().lower()]
+        # A sentence, or a heading in capitals, keeps its case.
+        if match.group().isupper():
+            return other.upper()
+        return other[0].upper() + other[1:] if match.group()[0].isupper() else other
+
+    return _party_pattern().sub(replace, text)
+
+
+def _swap(text: str, chance: random.Random) -> str | None:
+    elsewhere = swap_places(text, chance)
+    return swap_parties(elsewhere or text, chance) or elsewhere
+
+
 def swapped_copies(texts: Sequence[str], share: float, seed: int) -> list[tuple[int, str]]:
-    """Copies of some sentences with other countries in them.
+    """Copies of some sentences with other countries and other parties in them.
 
     Args:
         texts: the training sentences.
-        share: of those that name a country: how many get a copy (1 gives every one of them one copy).
+        share: of those that name a country or a party: how many get a copy (1 gives every one of them one copy).
         seed: of the drawing.
 
     Returns:
@@ -64,7 +107,7 @@ def swapped_copies(texts: Sequence[str], share: float, seed: int) -> list[tuple[
     chance = random.Random(seed)  # noqa: S311 - no secret
     copies = []
     for place, text in enumerate(texts):
-        swapped = swap_places(text, chance)
+        swapped = _swap(text, chance)
         if swapped is not None and chance.random() < share:
             copies.append((place, swapped))
     return copies

@@ -1,9 +1,10 @@
 import random
+import re
 from importlib.resources import files
 
 import yaml
 
-from conflict_framing.train.swaps import swap_places, swapped_copies
+from conflict_framing.train.swaps import swap_parties, swap_places, swapped_copies
 
 
 def test_a_country_becomes_the_same_other_one_throughout() -> None:
@@ -41,3 +42,30 @@ def test_copies_of_the_share_that_was_asked_for() -> None:
     assert all("Yemen" not in text for _, text in copies)
     assert 30 < len(swapped_copies(texts, 0.5, seed=3)) < 70
     assert swapped_copies(texts, 0.0, seed=3) == []
+
+
+def test_parties_are_replaced_by_what_fits_the_grammar() -> None:
+    lists = yaml.safe_load(files("conflict_framing.data").joinpath("parties.yaml").read_text("utf-8"))
+    plural = "|".join(lists["plural"])
+    for seed in range(20):
+        swapped = swap_parties("Rebels fired on soldiers near the depot, and the rebels fled.", random.Random(seed))
+        assert swapped is not None
+        found = re.fullmatch(
+            rf"({plural}) fired on ({plural}) near the depot, and the ({plural}) fled\.", swapped, re.I
+        )
+        assert found
+        first, other, again = (name.lower() for name in found.groups())
+        assert first == again != other
+        assert swapped[0].isupper()
+        assert not {"rebels", "soldiers"} & {first, other}
+
+
+def test_sentences_without_parties_are_left_alone() -> None:
+    assert swap_parties("The soldiers' widows met the rebel-held town's mayor.", random.Random(0)) is None
+    assert swap_parties("Nothing happened.", random.Random(0)) is None
+
+
+def test_a_name_stands_in_one_list_only() -> None:
+    lists = yaml.safe_load(files("conflict_framing.data").joinpath("parties.yaml").read_text("utf-8"))
+    names = [name for names in lists.values() for name in names]
+    assert len(names) == len(set(names))
