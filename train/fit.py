@@ -48,6 +48,7 @@ try:
     from .frozen import FrozenPart, KeptSentences, freeze, layers_of, pad_kept
     from .mean_layer import append_mean_layer, embed, start_head
     from .metrics import MacroF1
+    from .noise import noisy_copies
     from .precision import uses_bf16
     from .progress import InterruptCallback, ProgressCallback, bar
     from .swaps import swapped_copies
@@ -480,8 +481,9 @@ _Part = tuple[list[str], Sequence[Any]]
 
 
 def _parts(split: Split, teacher: Teacher | None, recipe: Recipe) -> tuple[_Part, _Part]:
-    """What is trained on (with swapped copies and a teacher's sentences where asked for), and the validation part."""
+    """What is trained on (with changed copies and a teacher's sentences where asked for), and the validation part."""
     copies = swapped_copies(split.train.texts, recipe.training.swaps, recipe.seed)
+    copies += noisy_copies(split.train.texts, recipe.training.noise, recipe.seed)
     texts = split.train.texts + [text for _, text in copies]
     gold = split.train.label_ids + [split.train.label_ids[place] for place, _ in copies]
     labels: Sequence[Any] = gold

@@ -53,6 +53,7 @@ class TrainingSettings(_Section):
     class_weights: Literal["none", "balanced", "sqrt"]
     pooling: Literal["first", "mean"]
     swaps: float = Field(ge=0, le=1)
+    noise: float = Field(ge=0, le=1)
     freeze_embeddings: bool
     freeze_layers: int = Field(ge=0)
     keep_activations: bool
