@@ -1,4 +1,4 @@
-"""The same sentences as they come from feeds and scans: augmentation in training, so that no label hangs on spelling."""
+"""The same sentences as feeds and scans bring them: augmentation in training, so that no label hangs on spelling."""
 
 import random
 from collections.abc import Callable, Sequence
