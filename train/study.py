@@ -9,8 +9,6 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import numpy as np
-
 from ..data.corpus import Corpus, load_corpus
 from ..data.errors import UserError
 from ..data.split import Split, split_corpus, split_folds, split_units
@@ -19,42 +17,10 @@ from ..model.layout import ModelLayout, RunLayout
 from .fit import limit_corpus, train_run
 from .recipe import Recipe
 from .report import PREDICTIONS_FILE, render
-from .uncertainty import confusion_metrics, document_confusions, document_intervals
+from .uncertainty import Figures
 
 STUDY_FILE = "study.json"
 TABLE_FILE = "study.md"
-_FEW = 10
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Metrics of pooled predictions with their 95 % intervals (bootstrap over documents).
-
-    Attributes:
-        name: what was measured: a seed, or a value of the column that was held out.
-        n: test sentences.
-        documents: how many documents (or other units that stay whole) they stand in.
-        macro_f1, accuracy, mcc: numbers.
-        f1: by label.
-        intervals: of all of them, as ``document_intervals`` gives them.
-    """
-
-    name: str
-    n: int
-    documents: int
-    macro_f1: float
-    accuracy: float
-    mcc: float
-    f1: list[float]
-    intervals: dict[str, Any]
-
-    @property
-    def interval(self) -> str:
-        """The interval of macro-F1 in words; that of very few documents would say more than is known."""
-        if self.documents < _FEW:
-            return f"{self.documents} document{'s' if self.documents > 1 else ''}: too few"
-        low, high = self.intervals["macro_f1"]
-        return f"{low:.3f}–{high:.3f}"
 
 
 @dataclass(frozen=True)
@@ -237,16 +203,4 @@ def _lines(path: Path) -> list[str]:
 
 
 def _figures(name: str, tested: Corpus, predictions: Sequence[int]) -> Figures:
-    units, references, n_labels = split_units(tested), tested.label_ids, len(tested.label_names)
-    whole = document_confusions(predictions, references, np.zeros(len(tested), int).tolist(), n_labels)
-    metrics = confusion_metrics(whole)
-    return Figures(
-        name=name,
-        n=len(tested),
-        documents=len(set(units)),
-        macro_f1=float(metrics["macro_f1"][0]),
-        accuracy=float(metrics["accuracy"][0]),
-        mcc=float(metrics["mcc"][0]),
-        f1=metrics["f1"][0].tolist(),
-        intervals=document_intervals(predictions, references, units, n_labels),
-    )
+    return Figures.of(name, predictions, tested.label_ids, split_units(tested), len(tested.label_names))
