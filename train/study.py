@@ -16,11 +16,27 @@ from ..data.tables import write_jsonl
 from ..model.layout import ModelLayout, RunLayout
 from .fit import limit_corpus, train_run
 from .recipe import Recipe
-from .report import PREDICTIONS_FILE, render
+from .report import METRICS_FILE, PREDICTIONS_FILE, render
 from .uncertainty import Figures
 
 STUDY_FILE = "study.json"
 TABLE_FILE = "study.md"
+
+
+@dataclass(frozen=True)
+class PlainRun:
+    """What a run with a random split reached on its test part, for a study to stand beside.
+
+    Attributes:
+        run: its folder.
+        macro_f1, interval: on its test part, with the 95 % interval.
+        unlike: how its training differs from the study's, in words; empty where it does not.
+    """
+
+    run: str
+    macro_f1: float
+    interval: list[float]
+    unlike: str
 
 
 @dataclass(frozen=True)
@@ -33,6 +49,7 @@ class Study:
         runs: folders of the runs.
         seeds: one pooled result per seed.
         values: by held-out value, of the first seed; empty where no column was held out.
+        against: a plain run beside it, or None.
     """
 
     question: str
@@ -40,6 +57,7 @@ class Study:
     runs: list[str]
     seeds: list[Figures]
     values: list[Figures]
+    against: PlainRun | None = None
 
     @property
     def mean(self) -> float:
@@ -51,6 +69,19 @@ class Study:
         """Standard deviation of macro-F1 over seeds; None with one seed."""
         return stdev([figures.macro_f1 for figures in self.seeds]) if len(self.seeds) > 1 else None
 
+    @property
+    def drop(self) -> str:
+        """In words, how much worse than the plain run it is; empty without one."""
+        if self.against is None:
+            return ""
+        low, high = self.against.interval
+        own = self.seeds[0].interval if len(self.seeds) == 1 else f"mean of {len(self.seeds)} seeds"
+        line = (
+            f"Macro-F1, random split: {self.against.macro_f1:.3f} ({low:.3f}–{high:.3f}), "
+            f"held out: {self.mean:.3f} ({own}), drop: {self.against.macro_f1 - self.mean:.3f}"
+        )
+        return f"{line}. {self.against.unlike}" if self.against.unlike else line
+
     def to_json(self) -> dict[str, Any]:
         return {
             "question": self.question,
@@ -59,6 +90,7 @@ class Study:
             "macro_f1_sd": self.spread,
             "seeds": [vars(figures) for figures in self.seeds],
             "values": [vars(figures) for figures in self.values],
+            "against": None if self.against is None else vars(self.against),
             "runs": self.runs,
         }
 
@@ -71,6 +103,7 @@ def run_study(
     folds: int | None = None,
     held_out: str | None = None,
     seeds: int = 1,
+    against: str | Path | None = None,
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
@@ -87,17 +120,20 @@ def run_study(
         held_out: a column whose values are held out whole (``register``, ``theatre``); None splits by
             document.
         seeds: how many training seeds; all see the same folds.
+        against: a run with a random split, to tell how much worse the held-out values are than its test part.
         device: as in ``train_run``.
         resume: go on: finished runs of the same corpus and recipe are kept, an unfinished one goes on.
         overwrite: train all runs anew.
         say: takes one line at a time for the user to read.
 
     Raises:
-        UserError: as ``train_run``, or the output exists and neither ``resume`` nor ``overwrite`` is set.
+        UserError: as ``train_run``, or the output exists and neither ``resume`` nor ``overwrite`` is set, or
+            ``against`` is no run with a measured test part.
     """
     output = Path(output)
     _check_output(output, resume, overwrite)
     corpus = limit_corpus(corpus, recipe)  # once, so that all runs share it
+    plain = _plain_run(Path(against), corpus, recipe) if against is not None else None
     splits, question = _splits(corpus, recipe, folds, held_out)
     if overwrite and output.exists():
         shutil.rmtree(output)
@@ -118,7 +154,7 @@ def run_study(
                     resume=resume and RunLayout(partial).state.exists(),
                 )  # fmt: skip
             pooled[seed].append((run, load_corpus(run.split("test"), codebook=corpus.codebook)))
-    return _measure(question, corpus, pooled, held_out, output)
+    return _measure(question, corpus, pooled, held_out, plain, output)
 
 
 def _check_output(output: Path, resume: bool, overwrite: bool) -> None:
@@ -132,6 +168,31 @@ def _check_output(output: Path, resume: bool, overwrite: bool) -> None:
             f"{output} exists. Name another --output, go on with --resume (finished runs are kept), "
             f"or train all anew with --overwrite."
         )
+
+
+def _plain_run(folder: Path, corpus: Corpus, recipe: Recipe) -> PlainRun:
+    run = RunLayout(folder)
+    metrics = run.evaluation / METRICS_FILE
+    if not metrics.exists():
+        raise UserError(
+            f"--against {folder}: expected a run of 'train' with a test part, but {metrics} is not there. "
+            f"Train one with 'conflict-framing train --output {folder}'."
+        )
+    told = json.loads(metrics.read_text("utf-8"))
+    if told["labels"] != corpus.label_names:
+        raise UserError(
+            f"--against {folder}: its labels are {', '.join(told['labels'])}; "
+            f"those of the corpus are {', '.join(corpus.label_names)}."
+        )
+    facts = json.loads(ModelLayout(run.model).facts.read_text("utf-8"))
+    size = sum(facts["corpus_counts"].values())
+    differs = [f"{size:,} sentences instead of {len(corpus):,}"] if size != len(corpus) else []
+    settings = recipe.model_dump(mode="json", exclude={"name", "seed", "baselines"})
+    if any(facts["recipe"].get(name) != value for name, value in settings.items()):
+        differs.append("other settings")
+    unlike = f"The plain run has {' and '.join(differs)}, which is part of the drop." if differs else ""
+    model = told["classifiers"]["model"]
+    return PlainRun(str(folder), model["macro_f1"], model["intervals"]["macro_f1"], unlike)
 
 
 def _splits(corpus: Corpus, recipe: Recipe, folds: int | None, held_out: str | None) -> tuple[list[Split], str]:
@@ -165,6 +226,7 @@ def _measure(
     corpus: Corpus,
     pooled: dict[int, list[tuple[RunLayout, Corpus]]],
     held_out: str | None,
+    plain: PlainRun | None,
     output: Path,
 ) -> Study:
     label_names = corpus.label_names
@@ -188,9 +250,8 @@ def _measure(
                 _figures(value, tested.select(where), [places[place] for place in where])
                 for value, where in sorted(of_value.items(), key=lambda item: -len(item[1]))
             ]
-    study = Study(
-        question, label_names, [str(run.folder) for runs in pooled.values() for run, _ in runs], seeds, values
-    )
+    folders = [str(run.folder) for runs in pooled.values() for run, _ in runs]
+    study = Study(question, label_names, folders, seeds, values, plain)
     write_jsonl(output / PREDICTIONS_FILE, rows)
     (output / TABLE_FILE).write_text(render("study.md.j2", study=study), "utf-8")
     (output / STUDY_FILE).write_text(json.dumps(study.to_json(), indent=2, ensure_ascii=False) + "\n", "utf-8")
