@@ -19,8 +19,9 @@ from conflict_framing.data.errors import UserError
 if TYPE_CHECKING:
     from conflict_framing.data import Corpus
     from conflict_framing.model import CheckpointClassifier
-    from conflict_framing.train import Recipe, Search, Study
+    from conflict_framing.train import Comparison, Recipe, Search, Study
     from conflict_framing.train.behaviour import BehaviourResult
+    from conflict_framing.train.compare import Pair
     from conflict_framing.train.distil import Teacher
     from conflict_framing.train.evaluation import Evaluation
 
@@ -120,6 +121,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_train(commands)
     _add_evaluate(commands)
+    _add_compare(commands)
     _add_predict(commands)
     _add_read(commands)
     _add_corpus(commands)
@@ -251,6 +253,9 @@ trains with what was best on the validation part; the trials are told in RUN.sea
         "it; in 5 folds, or --folds",
     )
     parser.add_argument(
+        "--against", metavar="RUN", help="with --held-out: tell the drop from this run, whose split is random"
+    )
+    parser.add_argument(
         "--seeds", type=_at_least(1), default=1, metavar="N", help="train each with N seeds (default: 1)"
     )
     parser.add_argument(
@@ -303,6 +308,8 @@ def _train(options: Any) -> int:
     several = options.folds or options.held_out or options.seeds > 1
     if options.unlabelled and not options.teacher:
         raise UserError("--unlabelled needs a --teacher that labels it: a run, a model folder or a hub name.")
+    if options.against and not options.held_out:
+        raise UserError("--against goes with --held-out: it tells how much worse held-out values are than a plain run.")
     if several and options.teacher:
         raise UserError(
             "--teacher does not go with --folds, --held-out or --seeds: its training saw the test sentences."
@@ -322,6 +329,7 @@ def _train(options: Any) -> int:
                 folds=options.folds,
                 held_out=options.held_out,
                 seeds=options.seeds,
+                against=options.against,
                 **common,
             )
             print_study(study)
@@ -381,6 +389,8 @@ def print_study(study: "Study") -> None:
         say(f"… and {len(study.values) - _SHOWN} more with fewer sentences, in the report.")
     if study.spread is not None:
         out.print(f"macro-F1 over {len(study.seeds)} seeds: {study.mean:.3f} ± {study.spread:.3f} (SD)")
+    if study.drop:
+        out.print(study.drop, soft_wrap=True)
 
 
 def print_search(search: "Search") -> None:
@@ -555,6 +565,116 @@ def _wide(labels: Sequence[str]) -> Console:
 
 def _interval(bounds: Sequence[float]) -> str:
     return f"{bounds[0]:.3f}–{bounds[1]:.3f}"
+
+
+# --- compare -------------------------------------------------------------------------------------
+
+
+def _add_compare(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "compare",
+        _compare,
+        "tell which of several models is better, and how sure that is",
+        f"""\
+All models label the sentences of one labelled file ({_FORMATS}).
+For every two of them (with more than three models: the first with each other one) this prints the
+difference in macro-F1 and in the F1 of every label with 95 % intervals (paired bootstrap over
+documents), McNemar's test, and the sentences on which they differ, those first on which one of them
+is surest. The columns document and group say which sentences belong together. With --output:
+compare.json, compare.md, differences.jsonl (all sentences on which not all models agree).
+
+examples:
+  conflict-framing compare runs/default runs/accurate --data annotated.csv
+  conflict-framing compare runs/mine organisation/model --data annotated.csv --output runs/comparison
+""",
+    )
+    parser.add_argument(
+        "model", nargs="+", metavar="RUN", help="two or more: runs of 'train', model folders, or hub names"
+    )
+    parser.add_argument("--data", required=True, metavar="FILE", help="labelled sentences that no model was trained on")
+    parser.add_argument("--output", metavar="DIR", help="folder for the report")
+    parser.add_argument(
+        "--sentences",
+        type=_at_least(0),
+        default=10,
+        metavar="N",
+        help="show so many sentences on which two models differ (default: 10)",
+    )
+    _add_columns(parser, label=True)
+    _add_encoding(parser)
+    _add_device(parser)
+    _add_overwrite(parser)
+
+
+def _compare(options: Any) -> int:
+    from conflict_framing.data import load_corpus
+    from conflict_framing.data.tables import require_file
+
+    output = Path(options.output) if options.output else None
+    if output is not None and output.exists() and not options.overwrite:
+        raise UserError(f"{output} exists. Name another --output, or replace it with --overwrite.")
+    require_file(options.data)
+    from conflict_framing.train.compare import compare_classifiers, load_contenders, write_comparison
+
+    contenders = load_contenders(options.model, device=options.device)
+    corpus = load_corpus(
+        options.data,
+        codebook=contenders[0].classifier.codebook,
+        text_column=options.text_column,
+        label_column=options.label_column,
+        encoding=options.encoding,
+    )
+    say(f"Comparing {len(contenders)} models on {len(corpus):,} sentences …")
+    comparison = compare_classifiers(contenders, corpus, data=Path(options.data).name)
+    print_comparison(comparison, options.sentences)
+    if output is not None:
+        write_comparison(comparison, output)
+        out.print(f"report  {output / 'compare.md'}", soft_wrap=True)
+    return EXIT_OK
+
+
+def print_comparison(comparison: "Comparison", sentences: int) -> None:
+    """The models, then for every two their differences, the test, and sentences on which they differ."""
+    for warning in comparison.warnings:
+        say(f"warning: {warning}")
+    title = f"{comparison.data}: {comparison.n:,} sentences in {comparison.documents:,} documents"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name in ("", "model", "macro-F1", "95 % interval", "accuracy"):
+        table.add_column(name, justify="left" if name in ("", "model") else "right", overflow="fold")
+    for letter, figures in zip(comparison.letters, comparison.classifiers, strict=True):
+        macro_f1, accuracy = f"{figures.macro_f1:.3f}", f"{figures.accuracy:.3f}"
+        table.add_row(letter, escape(figures.name), macro_f1, figures.interval, accuracy)
+    out.print(table, "")
+    for pair in comparison.pairs:
+        out.print(comparison.verdict(pair), style="bold", soft_wrap=True)
+        if pair.n_differing:
+            _print_pair(comparison, pair, sentences)
+        out.print("")
+    for note in comparison.notes:
+        say(f"note: {note}")
+
+
+def _print_pair(comparison: "Comparison", pair: "Pair", sentences: int) -> None:
+    first, second = (comparison.letters[place] for place in (pair.first, pair.second))
+    table = Table(box=None, pad_edge=False)
+    for name in (f"above 0: {first} is better", pair.name, "95 % interval"):
+        table.add_column(name, justify="right" if table.columns else "left", no_wrap=True)
+    for name, found in comparison.rows(pair):
+        interval = "too few documents" if comparison.few else f"{found.low:+.3f} to {found.high:+.3f}"
+        table.add_row(escape(name), f"{found.value:+.3f}", interval)
+    out.print(table)
+    out.print(comparison.test(pair), soft_wrap=True)
+    shown = comparison.most_confident(pair, sentences)
+    if shown:
+        out.print(f"\n{pair.n_differing:,} sentences get different labels; shown: {len(shown):,}, the surest first")
+    for number, row in enumerate(shown, start=1):
+        labels = [
+            f"{letter} {row.labels[place]} {row.scores[place]:.2f}{' ✓' * (row.labels[place] == row.sentence.label)}"
+            for letter, place in ((first, pair.first), (second, pair.second))
+        ]
+        out.print(f"{number:3}. {row.sentence.text}", markup=False, soft_wrap=True)
+        out.print(f"     annotated {row.sentence.label}; {'; '.join(labels)}", markup=False, soft_wrap=True)
 
 
 # --- predict and read ----------------------------------------------------------------------------

@@ -18,10 +18,8 @@ import numpy as np
 from conflict_framing.data import Corpus
 from conflict_framing.data.split import Split, split_units
 from conflict_framing.train import Recipe
-from conflict_framing.train.uncertainty import LEVEL, confusion_metrics, document_confusions
+from conflict_framing.train.uncertainty import confusion_metrics, document_confusions, paired_differences
 from rivals import Classifier
-
-DRAWS = 2000
 
 Results = Mapping[str, Mapping[int, Mapping[str, Any]]]
 """What a folder holds: by name of the classifier, then by seed."""
@@ -98,34 +96,8 @@ def pair_seeds(ours: Mapping[int, Any], rival: Mapping[int, Any], seeded: bool) 
     return [(ours[seed], rival[seed]) for seed in ours if seed in rival]
 
 
-def paired_difference(
-    pairs: Sequence[tuple[Sequence[int], Sequence[int]]], test: Corpus, seed: int = 0
-) -> tuple[float, float, float]:
-    """How much higher the macro-F1 of the first of each pair is, with its 95 % interval.
-
-    Paired percentile bootstrap: documents (sentences, where there are none) are drawn with replacement, and
-    in every draw both sides are scored on the same ones and the differences of the pairs averaged. The
-    interval tells what other test sentences would have given, not what other seeds would have.
-
-    Args:
-        pairs: predictions of both sides as places of labels, one pair per seed.
-        test: the sentences.
-        seed: of the drawing.
-
-    Returns:
-        The mean difference over pairs, and the interval's low and high end.
-    """
-    n_labels, units = len(test.label_names), split_units(test)
-    # Shape (pairs, sides, units, labels, labels).
-    counts = np.array([[document_confusions(side, test.label_ids, units, n_labels) for side in pair] for pair in pairs])
-    n_units = counts.shape[2]
-    weights = np.random.default_rng(seed).multinomial(n_units, np.full(n_units, 1 / n_units), size=DRAWS)
-
-    def difference(drawn: Any) -> Any:
-        """Of confusion matrices of shape (pairs, sides, draws, labels, labels): one number per draw."""
-        macro_f1 = confusion_metrics(drawn.reshape(-1, n_labels, n_labels))["macro_f1"].reshape(drawn.shape[:3])
-        return (macro_f1[:, 0] - macro_f1[:, 1]).mean(axis=0)
-
-    drawn = np.einsum("du,psuij->psdij", weights, counts, optimize=True)
-    low, high = np.percentile(difference(drawn), [50 - 50 * LEVEL, 50 + 50 * LEVEL])
-    return float(difference(counts.sum(axis=2, keepdims=True))[0]), float(low), float(high)
+def paired_difference(pairs: Sequence[tuple[Sequence[int], Sequence[int]]], test: Corpus) -> tuple[float, float, float]:
+    """How much higher the macro-F1 of the first of each pair is, and the ends of its 95 % interval."""
+    units, n_labels = split_units(test), len(test.label_names)
+    found = paired_differences(pairs, test.label_ids, units, n_labels)["macro_f1"]
+    return found.value, found.low, found.high

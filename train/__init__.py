@@ -5,16 +5,20 @@ from typing import TYPE_CHECKING, Any
 from .recipe import Recipe, load_recipe, recipe_names
 
 if TYPE_CHECKING:
+    from .compare import Comparison, compare_classifiers, load_contenders
     from .fit import Interrupted, Run, train_run
     from .search import Search, run_search
     from .study import Study, run_study
 
 __all__ = [
+    "Comparison",
     "Interrupted",
     "Recipe",
     "Run",
     "Search",
     "Study",
+    "compare_classifiers",
+    "load_contenders",
     "load_recipe",
     "recipe_names",
     "run_search",
@@ -24,6 +28,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("Comparison", "compare_classifiers", "load_contenders"):
+        from . import compare
+
+        return getattr(compare, name)
     if name in ("Interrupted", "Run", "train_run"):
         from . import fit
 

@@ -1,7 +1,7 @@
 """Measure a classifier on labelled sentences, beside baselines trained on the same split."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ from .baselines import fit_baselines
 from .calibration import with_temperature
 from .metrics import all_metrics
 from .reliability import perfect_plain_error, probability_intervals, reliability
+from .slices import SliceTable, slice_metrics
 from .uncertainty import document_intervals
 
 HEADLINE = ("macro_f1", "accuracy", "mcc", "ece")
@@ -65,6 +66,7 @@ class Evaluation:
         baselines: in order of expected strength; empty where no training split is at hand.
         notes: what a reader should know, e.g. why baselines are missing.
         rows: each sentence with its own label (``input_label``) and the prediction.
+        slices: the model's figures on parts of the sentences, e.g. by register.
     """
 
     data: str
@@ -75,6 +77,7 @@ class Evaluation:
     baselines: list[Scored]
     notes: list[str]
     rows: list[dict[str, Any]]
+    slices: list[SliceTable] = field(default_factory=list)
 
     def headline(self) -> dict[str, float]:
         return {name: float(self.model.metrics[name]) for name in HEADLINE}
@@ -86,6 +89,7 @@ class Evaluation:
             "labels": self.codebook.label_names,
             "classifiers": {scored.name: scored.metrics for scored in (self.model, *self.baselines)},
             "uncalibrated": self.uncalibrated.metrics if self.uncalibrated else None,
+            "slices": [table.to_json() for table in self.slices],
             "notes": self.notes,
         }
 
@@ -127,6 +131,7 @@ class Evaluation:
             baselines=[Scored.of(name, scores, corpus) for name, scores in baselines],
             notes=list(notes),
             rows=rows,
+            slices=slice_metrics(corpus, probabilities),
         )
 
 

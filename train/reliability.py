@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .uncertainty import percentiles, unit_weights
+from .uncertainty import draw_units, percentiles
 
 _BINS = 15
 _LEAST_IN_BIN = 10
@@ -101,12 +101,9 @@ def probability_intervals(
     sums = _bin_sums(confidence, correct, bins_of(confidence), places)
     losses = np.stack([brier_losses(probabilities, references), log_losses(probabilities, references)])
     totals = np.stack([np.bincount(places, weights=row) for row in (*losses, np.ones(len(places)))], axis=1)
-    squares, means = [], []
-    for weights in unit_weights(len(sums)):
-        squares.append(_squared_error(np.einsum("du,ubs->dbs", weights, sums)))
-        drawn = weights @ totals
-        means.append(drawn[:, :2] / drawn[:, 2:])
-    drawn_squares, drawn_means = np.concatenate(squares), np.concatenate(means)
+    drawn_squares = _squared_error(draw_units(sums))
+    drawn = draw_units(totals)
+    drawn_means = drawn[:, :2] / drawn[:, 2:]
     estimate = float(_squared_error(sums.sum(axis=0, keepdims=True))[0])
     shifted = drawn_squares - drawn_squares.mean() + estimate
     brier, log_loss = percentiles(drawn_means)

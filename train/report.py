@@ -32,6 +32,7 @@ def render(template: str, **values: Any) -> str:
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)  # noqa: S701
     environment.filters["cell"] = _cell
     environment.filters["figure"] = lambda value: f"{value:.3f}"
+    environment.filters["signed"] = lambda value: f"{value:+.3f}"
     environment.filters["interval"] = lambda bounds: f"{bounds[0]:.3f} to {bounds[1]:.3f}"
     source = files("conflict_framing.train").joinpath("templates", template).read_text("utf-8")
     return environment.from_string(source).render(**values)

@@ -9,8 +9,6 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import numpy as np
-
 from ..data.corpus import Corpus, load_corpus
 from ..data.errors import UserError
 from ..data.split import Split, split_corpus, split_folds, split_units
@@ -18,43 +16,27 @@ from ..data.tables import write_jsonl
 from ..model.layout import ModelLayout, RunLayout
 from .fit import limit_corpus, train_run
 from .recipe import Recipe
-from .report import PREDICTIONS_FILE, render
-from .uncertainty import confusion_metrics, document_confusions, document_intervals
+from .report import METRICS_FILE, PREDICTIONS_FILE, render
+from .uncertainty import Figures
 
 STUDY_FILE = "study.json"
 TABLE_FILE = "study.md"
-_FEW = 10
 
 
 @dataclass(frozen=True)
-class Figures:
-    """Metrics of pooled predictions with their 95 % intervals (bootstrap over documents).
+class PlainRun:
+    """What a run with a random split reached on its test part, for a study to stand beside.
 
     Attributes:
-        name: what was measured: a seed, or a value of the column that was held out.
-        n: test sentences.
-        documents: how many documents (or other units that stay whole) they stand in.
-        macro_f1, accuracy, mcc: numbers.
-        f1: by label.
-        intervals: of all of them, as ``document_intervals`` gives them.
+        run: its folder.
+        macro_f1, interval: on its test part, with the 95 % interval.
+        unlike: how its training differs from the study's, in words; empty where it does not.
     """
 
-    name: str
-    n: int
-    documents: int
+    run: str
     macro_f1: float
-    accuracy: float
-    mcc: float
-    f1: list[float]
-    intervals: dict[str, Any]
-
-    @property
-    def interval(self) -> str:
-        """The interval of macro-F1 in words; that of very few documents would say more than is known."""
-        if self.documents < _FEW:
-            return f"{self.documents} document{'s' if self.documents > 1 else ''}: too few"
-        low, high = self.intervals["macro_f1"]
-        return f"{low:.3f}–{high:.3f}"
+    interval: list[float]
+    unlike: str
 
 
 @dataclass(frozen=True)
@@ -67,6 +49,7 @@ class Study:
         runs: folders of the runs.
         seeds: one pooled result per seed.
         values: by held-out value, of the first seed; empty where no column was held out.
+        against: a plain run beside it, or None.
     """
 
     question: str
@@ -74,6 +57,7 @@ class Study:
     runs: list[str]
     seeds: list[Figures]
     values: list[Figures]
+    against: PlainRun | None = None
 
     @property
     def mean(self) -> float:
@@ -85,6 +69,19 @@ class Study:
         """Standard deviation of macro-F1 over seeds; None with one seed."""
         return stdev([figures.macro_f1 for figures in self.seeds]) if len(self.seeds) > 1 else None
 
+    @property
+    def drop(self) -> str:
+        """In words, how much worse than the plain run it is; empty without one."""
+        if self.against is None:
+            return ""
+        low, high = self.against.interval
+        own = self.seeds[0].interval if len(self.seeds) == 1 else f"mean of {len(self.seeds)} seeds"
+        line = (
+            f"Macro-F1, random split: {self.against.macro_f1:.3f} ({low:.3f}–{high:.3f}), "
+            f"held out: {self.mean:.3f} ({own}), drop: {self.against.macro_f1 - self.mean:.3f}"
+        )
+        return f"{line}. {self.against.unlike}" if self.against.unlike else line
+
     def to_json(self) -> dict[str, Any]:
         return {
             "question": self.question,
@@ -93,6 +90,7 @@ class Study:
             "macro_f1_sd": self.spread,
             "seeds": [vars(figures) for figures in self.seeds],
             "values": [vars(figures) for figures in self.values],
+            "against": None if self.against is None else vars(self.against),
             "runs": self.runs,
         }
 
@@ -105,6 +103,7 @@ def run_study(
     folds: int | None = None,
     held_out: str | None = None,
     seeds: int = 1,
+    against: str | Path | None = None,
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
@@ -121,17 +120,20 @@ def run_study(
         held_out: a column whose values are held out whole (``register``, ``theatre``); None splits by
             document.
         seeds: how many training seeds; all see the same folds.
+        against: a run with a random split, to tell how much worse the held-out values are than its test part.
         device: as in ``train_run``.
         resume: go on: finished runs of the same corpus and recipe are kept, an unfinished one goes on.
         overwrite: train all runs anew.
         say: takes one line at a time for the user to read.
 
     Raises:
-        UserError: as ``train_run``, or the output exists and neither ``resume`` nor ``overwrite`` is set.
+        UserError: as ``train_run``, or the output exists and neither ``resume`` nor ``overwrite`` is set, or
+            ``against`` is no run with a measured test part.
     """
     output = Path(output)
     _check_output(output, resume, overwrite)
     corpus = limit_corpus(corpus, recipe)  # once, so that all runs share it
+    plain = _plain_run(Path(against), corpus, recipe) if against is not None else None
     splits, question = _splits(corpus, recipe, folds, held_out)
     if overwrite and output.exists():
         shutil.rmtree(output)
@@ -152,7 +154,7 @@ def run_study(
                     resume=resume and RunLayout(partial).state.exists(),
                 )  # fmt: skip
             pooled[seed].append((run, load_corpus(run.split("test"), codebook=corpus.codebook)))
-    return _measure(question, corpus, pooled, held_out, output)
+    return _measure(question, corpus, pooled, held_out, plain, output)
 
 
 def _check_output(output: Path, resume: bool, overwrite: bool) -> None:
@@ -166,6 +168,31 @@ def _check_output(output: Path, resume: bool, overwrite: bool) -> None:
             f"{output} exists. Name another --output, go on with --resume (finished runs are kept), "
             f"or train all anew with --overwrite."
         )
+
+
+def _plain_run(folder: Path, corpus: Corpus, recipe: Recipe) -> PlainRun:
+    run = RunLayout(folder)
+    metrics = run.evaluation / METRICS_FILE
+    if not metrics.exists():
+        raise UserError(
+            f"--against {folder}: expected a run of 'train' with a test part, but {metrics} is not there. "
+            f"Train one with 'conflict-framing train --output {folder}'."
+        )
+    told = json.loads(metrics.read_text("utf-8"))
+    if told["labels"] != corpus.label_names:
+        raise UserError(
+            f"--against {folder}: its labels are {', '.join(told['labels'])}; "
+            f"those of the corpus are {', '.join(corpus.label_names)}."
+        )
+    facts = json.loads(ModelLayout(run.model).facts.read_text("utf-8"))
+    size = sum(facts["corpus_counts"].values())
+    differs = [f"{size:,} sentences instead of {len(corpus):,}"] if size != len(corpus) else []
+    settings = recipe.model_dump(mode="json", exclude={"name", "seed", "baselines"})
+    if any(facts["recipe"].get(name) != value for name, value in settings.items()):
+        differs.append("other settings")
+    unlike = f"The plain run has {' and '.join(differs)}, which is part of the drop." if differs else ""
+    model = told["classifiers"]["model"]
+    return PlainRun(str(folder), model["macro_f1"], model["intervals"]["macro_f1"], unlike)
 
 
 def _splits(corpus: Corpus, recipe: Recipe, folds: int | None, held_out: str | None) -> tuple[list[Split], str]:
@@ -200,6 +227,7 @@ def _measure(
     corpus: Corpus,
     pooled: dict[int, list[tuple[RunLayout, Corpus]]],
     held_out: str | None,
+    plain: PlainRun | None,
     output: Path,
 ) -> Study:
     label_names = corpus.label_names
@@ -223,9 +251,8 @@ def _measure(
                 _figures(value, tested.select(where), [places[place] for place in where])
                 for value, where in sorted(of_value.items(), key=lambda item: -len(item[1]))
             ]
-    study = Study(
-        question, label_names, [str(run.folder) for runs in pooled.values() for run, _ in runs], seeds, values
-    )
+    folders = [str(run.folder) for runs in pooled.values() for run, _ in runs]
+    study = Study(question, label_names, folders, seeds, values, plain)
     write_jsonl(output / PREDICTIONS_FILE, rows)
     (output / TABLE_FILE).write_text(render("study.md.j2", study=study), "utf-8")
     (output / STUDY_FILE).write_text(json.dumps(study.to_json(), indent=2, ensure_ascii=False) + "\n", "utf-8")
@@ -238,16 +265,4 @@ def _lines(path: Path) -> list[str]:
 
 
 def _figures(name: str, tested: Corpus, predictions: Sequence[int]) -> Figures:
-    units, references, n_labels = split_units(tested), tested.label_ids, len(tested.label_names)
-    whole = document_confusions(predictions, references, np.zeros(len(tested), int).tolist(), n_labels)
-    metrics = confusion_metrics(whole)
-    return Figures(
-        name=name,
-        n=len(tested),
-        documents=len(set(units)),
-        macro_f1=float(metrics["macro_f1"][0]),
-        accuracy=float(metrics["accuracy"][0]),
-        mcc=float(metrics["mcc"][0]),
-        f1=metrics["f1"][0].tolist(),
-        intervals=document_intervals(predictions, references, units, n_labels),
-    )
+    return Figures.of(name, predictions, tested.label_ids, split_units(tested), len(tested.label_names))

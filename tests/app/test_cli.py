@@ -105,10 +105,50 @@ def test_predict_with_rejected_rows_has_its_own_status(
     assert (tmp_path / "out.jsonl.rejected.jsonl").exists()
 
 
+def test_models_are_compared(
+    run: Run, tmp_path: Path, corpus_file: Path, settings: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    quick = ("--set", "training.learning_rate=1e-4", "--set", "baselines=false", "--set", "few_labels.up_to=null")
+    assert call("train", "--corpus", corpus_file, "--output", other, *settings, *quick) == cli.EXIT_OK
+    data = tmp_path / "data.csv"
+    rows = tiny_rows(60, seed=3)
+    data.write_text("sentence,code,document\n" + "".join(f"{r['text']},{r['label']},{r['document']}\n" for r in rows))
+    capsys.readouterr()
+    arguments = ("compare", run.layout.folder, other, "--data", data, "--output", tmp_path / "out", "--device", "cpu")
+    columns = ("--text-column", "sentence", "--label-column", "code")
+    assert call(*arguments, *columns, "--sentences", "2") == cli.EXIT_OK
+    shown = capsys.readouterr()
+    told = json.loads((tmp_path / "out" / "compare.json").read_text("utf-8"))
+    differing = told["pairs"][0]["differing"]
+    assert differing > 2  # a learning rate at which nothing is learnt
+    for part in (
+        "data.csv: 60 sentences in 20 documents",
+        "A is better than B",
+        "A − B",
+        "F1 attack",
+        "McNemar's test",
+    ):
+        assert part in shown.out
+    assert f"{differing} sentences get different labels; shown: 2, the surest first" in shown.out
+    assert "note: McNemar's p is the probability" in shown.err
+    assert "warning" not in shown.err
+    assert len((tmp_path / "out" / "differences.jsonl").read_text("utf-8").splitlines()) == differing
+    assert call(*arguments, *columns) == cli.EXIT_USER_ERROR  # kept without --overwrite
+    assert "--overwrite" in capsys.readouterr().err
+    assert call("compare", run.layout.folder, other, "--data", corpus_file, "--sentences", "0") == cli.EXIT_OK
+    shown = capsys.readouterr()
+    assert f"of these 240 sentences are in the training split of {other}" in shown.err
+    assert "annotated" not in shown.out
+
+
 CASES = [
+    "against without held out",
     "behaviour: malformed",
     "behaviour: missing file",
     "codebook",
+    "compare: missing file",
+    "compare: one model",
     "empty corpus",
     "evaluate on nothing",
     "header only",
@@ -202,6 +242,12 @@ def wrong_inputs(folder: Path) -> dict[str, tuple[list[str], str]]:
         "predict: text output": (predict("good.jsonl", "out.txt"), "predictions are rows"),
         "no model": (["read", str(folder / "article.txt"), "--model", str(folder / "taken")], "not a model"),
         "read: a table": (["read", str(folder / "good.jsonl"), "--model", "MODEL"], "is a table; 'read' shows one"),
+        "compare: missing file": (
+            ["compare", "MODEL", "MODEL", "--data", str(folder / "no.csv")],
+            "no.csv: no such file",
+        ),
+        "compare: one model": (["compare", "MODEL", "--data", str(folder / "good.jsonl")], "Expected 2 to 26 models"),
+        "against without held out": (train("good.jsonl", "--against", "MODEL"), "--against goes with --held-out"),
         "codebook": (train("good.jsonl", "--codebook", str(folder / "none.yaml")), "no such codebook file"),
     }
 
@@ -329,7 +375,8 @@ def test_recipe_prints_what_it_resolves_to(capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["train"], ["evaluate"], ["predict"], ["read"], ["corpus", "check"], ["recipe"], ["demo"]]
+    "command",
+    [[], ["train"], ["evaluate"], ["compare"], ["predict"], ["read"], ["corpus", "check"], ["recipe"], ["demo"]],
 )
 def test_help_teaches(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert call(*command, "--help") == cli.EXIT_OK

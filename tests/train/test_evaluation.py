@@ -60,6 +60,26 @@ def test_written_report_tells_the_same_figures(run: Run, other: Corpus, tmp_path
     assert {"text", "input_label", "label", "score"} <= set(json.loads(rows[0]))
 
 
+def test_parts_of_the_data_are_measured_and_reported(run: Run, tmp_path: Path) -> None:
+    rows = tiny_rows(60, seed=3)
+    for place, row in enumerate(rows):
+        row["register"] = "wire | a" if place < 45 else "speech"
+    corpus = load_corpus(write_jsonl(tmp_path / "c.jsonl", rows), codebook=run.classifier.codebook)
+    evaluation = evaluate_run(None, corpus, run.classifier, name="x")
+    by = {table.by: table.slices for table in evaluation.slices}
+    assert {"register", "length"} <= set(by)
+    wire, speech = by["register"]
+    right = [row["label"] == row["input_label"] for row in evaluation.rows]
+    assert wire.accuracy == pytest.approx(sum(right[:45]) / 45)
+    assert evaluation.to_json()["slices"][0]["by"] == "register"
+    write_evaluation(evaluation, tmp_path / "report")
+    report = (tmp_path / "report" / "report.md").read_text("utf-8")
+    low, high = wire.intervals["macro_f1"]
+    assert f"| wire \\| a | 45 | 15 | {wire.macro_f1:.3f} | {low:.3f} to {high:.3f} | {wire.accuracy:.3f} |" in report
+    assert f"| speech | 15 | 5 | {speech.macro_f1:.3f} | too few | {speech.accuracy:.3f} | too few |" in report
+    assert "Length: in words" in report
+
+
 def test_surest_errors_come_first(run: Run, other: Corpus) -> None:
     errors = evaluate_run(None, other, run.classifier, name="x").errors(100)
     assert all(row["label"] != row["input_label"] for row in errors)

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from conflict_framing.data import Corpus, UserError, load_corpus
-from conflict_framing.train import Recipe, run_study
+from conflict_framing.train import Recipe, run_study, train_run
+from conflict_framing.train.fit import Run
 
 from ..conftest import tiny_rows, write_jsonl
 
@@ -48,6 +49,47 @@ def test_held_out_registers_are_each_tested_once_and_never_trained_on(
     assert low <= share <= high
     table = (tmp_path / "s" / "study.md").read_text("utf-8")
     assert f"| wire | 30 | {next(v for v in study.values if v.name == 'wire').macro_f1:.3f} |" in table
+
+
+def test_the_drop_against_a_plain_run_is_told(run: Run, registers: Corpus, quick: Recipe, tmp_path: Path) -> None:
+    plain = train_run(registers, quick, tmp_path / "plain", device="cpu", say=silent)
+    assert plain.evaluation is not None
+    metrics = plain.evaluation.model.metrics
+    study = run_study(
+        registers, quick, tmp_path / "s", held_out="register", folds=2, against=tmp_path / "plain", device="cpu",
+        say=silent,
+    )  # fmt: skip
+    assert study.against is not None
+    assert study.against.macro_f1 == metrics["macro_f1"]
+    assert study.against.unlike == ""
+    low, high = metrics["intervals"]["macro_f1"]
+    assert study.drop == (
+        f"Macro-F1, random split: {metrics['macro_f1']:.3f} ({low:.3f}–{high:.3f}), held out: {study.mean:.3f} "
+        f"({study.seeds[0].interval}), drop: {metrics['macro_f1'] - study.mean:.3f}"
+    )
+    assert f"\n{study.drop}\n" in (tmp_path / "s" / "study.md").read_text("utf-8")
+    told = json.loads((tmp_path / "s" / "study.json").read_text("utf-8"))["against"]
+    assert told["macro_f1"] == metrics["macro_f1"]
+    # The tiny run of all tests was trained on twice as many sentences, and for longer.
+    other = run_study(
+        registers, quick, tmp_path / "s", held_out="register", folds=2, against=run.layout.folder, device="cpu",
+        resume=True, say=silent,
+    )  # fmt: skip
+    assert other.drop.endswith(
+        ". The plain run has 240 sentences instead of 120 and other settings, which is part of the drop."
+    )
+
+
+def test_what_is_no_plain_run_is_refused_before_training(
+    corpus: Corpus, quick: Recipe, run: Run, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="expected a run of 'train' with a test part"):
+        run_study(corpus, quick, tmp_path / "s", held_out="id", against=tmp_path, device="cpu", say=silent)
+    fewer = [place for place, label in enumerate(corpus.labels) if label != "calm"]
+    other = Corpus(corpus.select(fewer).sentences, corpus.codebook.only(["attack", "move"]))
+    with pytest.raises(UserError, match="its labels are attack, calm, move; those of the corpus are attack, move"):
+        run_study(other, quick, tmp_path / "s", held_out="id", against=run.layout.folder, device="cpu", say=silent)
+    assert not (tmp_path / "s").exists()
 
 
 def test_seeds_share_the_split_and_resuming_keeps_finished_runs(corpus: Corpus, quick: Recipe, tmp_path: Path) -> None:
