@@ -18,6 +18,7 @@ from conflict_framing.data.errors import UserError
 
 if TYPE_CHECKING:
     from conflict_framing.data import Corpus
+    from conflict_framing.data.behaviour import BehaviourGroup
     from conflict_framing.model import CheckpointClassifier
     from conflict_framing.train import Comparison, Recipe, Search, Study
     from conflict_framing.train.behaviour import BehaviourResult
@@ -465,8 +466,8 @@ def _evaluate(options: Any) -> int:
     if options.behaviour is not None:
         groups = load_behaviour(*options.behaviour, codebook=classifier.codebook, encoding=options.encoding)
     if options.data:
-        _evaluate_data(options, classifier, output)
-    if groups is not None:
+        _evaluate_data(options, classifier, groups or (), output)
+    elif groups is not None:
         from conflict_framing.train.behaviour import run_behaviour, write_behaviour
 
         say(f"Running {len(groups):,} groups of behaviour tests …")
@@ -478,7 +479,9 @@ def _evaluate(options: Any) -> int:
     return EXIT_OK
 
 
-def _evaluate_data(options: Any, classifier: "CheckpointClassifier", output: Path | None) -> None:
+def _evaluate_data(
+    options: Any, classifier: "CheckpointClassifier", groups: "Sequence[BehaviourGroup]", output: Path | None
+) -> None:
     from conflict_framing.data import load_corpus
 
     corpus = load_corpus(
@@ -498,16 +501,17 @@ def _evaluate_data(options: Any, classifier: "CheckpointClassifier", output: Pat
         classifier,
         name=", ".join(Path(path).name for path in options.data),
         baselines=not options.no_baselines,
+        behaviour=groups,
         device=options.device,
     )
-    print_evaluation(evaluation)
+    print_evaluation(evaluation, brief=False)
     if output is not None:
         write_evaluation(evaluation, output)
         out.print(f"report  {output / 'report.md'}", soft_wrap=True)
 
 
-def print_evaluation(evaluation: "Evaluation") -> None:
-    """The headline table and the per-label table."""
+def print_evaluation(evaluation: "Evaluation", brief: bool = True) -> None:
+    """The headline table, the per-label table and the behaviour tests; those by capability unless brief."""
     table = Table(title=f"{evaluation.data} (n = {evaluation.n:,})", title_justify="left", box=None, pad_edge=False)
     for name in ("classifier", "macro-F1", "95 % interval", "accuracy", "MCC", "ECE"):
         table.add_column(name, justify="left" if name == "classifier" else "right")
@@ -525,17 +529,19 @@ def print_evaluation(evaluation: "Evaluation") -> None:
         labels.add_row(name, *figures, bounds, f"{metrics['support'][place]:,}")
     for part in (table, "", labels, ""):
         out.print(part)
+    if evaluation.behaviour:
+        print_behaviour(evaluation.behaviour, brief)
     for note in evaluation.notes:
         say(f"note: {note}")
 
 
-def print_behaviour(result: "BehaviourResult") -> None:
-    """Passed groups by kind and capability, then the first failing sentences."""
+def print_behaviour(result: "BehaviourResult", brief: bool = False) -> None:
+    """Passed groups by kind and, unless brief, by capability, then the first failing sentences."""
     table = Table(title="Behaviour tests", title_justify="left", box=None, pad_edge=False)
     for name in ("kind", "capability", "groups", "passed", "rate", "95 % interval", "target"):
         table.add_column(name, justify="left" if name in ("kind", "capability") else "right", no_wrap=True)
     for kind in result.kinds:
-        for tally in (kind, *result.capabilities(kind.kind)):
+        for tally in (kind, *(() if brief else result.capabilities(kind.kind))):
             table.add_row(
                 tally.kind.replace("_", " ") if tally is kind else "",
                 "all" if tally is kind else escape(tally.capability or ""),
@@ -548,7 +554,7 @@ def print_behaviour(result: "BehaviourResult") -> None:
             )
     longest = max((outcome.capability for outcome in result.outcomes), key=len, default="")
     _wide(["capability", longest]).print(table, "")
-    rows = list(result.rows())
+    rows = [] if brief else list(result.rows())
     for row in rows[:_SHOWN]:
         came = f"{row['id']} ({row['capability']}): expected {row['expected']}, came {row['label']} {row['score']:.2f}"
         out.print(f"{came}\n  {row['text']}", markup=False, soft_wrap=True)

@@ -12,7 +12,8 @@ from typing import Any
 
 from scipy.stats import binomtest
 
-from ..data.behaviour import BehaviourGroup, DirectionalGroup, InvarianceGroup, Kind
+from ..data.behaviour import BehaviourGroup, DirectionalGroup, InvarianceGroup, Kind, load_behaviour
+from ..data.codebook import Codebook
 from ..data.tables import write_jsonl
 from ..model.classifier import CheckpointClassifier, Prediction
 from .uncertainty import LEVEL
@@ -202,6 +203,11 @@ class BehaviourResult:
                 for outcome in self.failures
             ],
         }
+
+
+def groups_for(codebook: Codebook) -> tuple[BehaviourGroup, ...]:
+    """The bundled tests, where the labels are those that they are about; else none."""
+    return load_behaviour() if set(codebook.label_names) == set(Codebook.bundled().label_names) else ()
 
 
 def run_behaviour(classifier: CheckpointClassifier, groups: Sequence[BehaviourGroup]) -> BehaviourResult:

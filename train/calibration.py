@@ -62,9 +62,9 @@ def fold_temperature(model: Any, temperature: float) -> bool:
     if last is None:
         return False
     with torch.no_grad():
-        last.weight /= temperature
+        last.weight.div_(temperature)
         if last.bias is not None:
-            last.bias /= temperature
+            last.bias.div_(temperature)
     return True
 
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from ..data.behaviour import BehaviourGroup
 from ..data.codebook import Codebook
 from ..data.corpus import Corpus, load_corpus
 from ..data.errors import UserError
@@ -17,6 +18,7 @@ from ..model.classifier import CheckpointClassifier
 from ..model.layout import RunLayout
 from ..model.predict import prediction_columns
 from .baselines import fit_baselines
+from .behaviour import BehaviourResult, run_behaviour
 from .calibration import with_temperature
 from .metrics import all_metrics
 from .reliability import perfect_plain_error, probability_intervals, reliability
@@ -67,6 +69,7 @@ class Evaluation:
         notes: what a reader should know, e.g. why baselines are missing.
         rows: each sentence with its own label (``input_label``) and the prediction.
         slices: the model's figures on parts of the sentences, e.g. by register.
+        behaviour: how the model did in the behaviour tests; None where they were not run.
     """
 
     data: str
@@ -78,6 +81,7 @@ class Evaluation:
     notes: list[str]
     rows: list[dict[str, Any]]
     slices: list[SliceTable] = field(default_factory=list)
+    behaviour: BehaviourResult | None = None
 
     def headline(self) -> dict[str, float]:
         return {name: float(self.model.metrics[name]) for name in HEADLINE}
@@ -90,6 +94,7 @@ class Evaluation:
             "classifiers": {scored.name: scored.metrics for scored in (self.model, *self.baselines)},
             "uncalibrated": self.uncalibrated.metrics if self.uncalibrated else None,
             "slices": [table.to_json() for table in self.slices],
+            "behaviour": [tally.to_json() for tally in self.behaviour.kinds] if self.behaviour else None,
             "notes": self.notes,
         }
 
@@ -106,6 +111,7 @@ class Evaluation:
         baselines: Sequence[tuple[str, npt.NDArray[Any]]],
         data: str,
         notes: Sequence[str] = (),
+        behaviour: Sequence[BehaviourGroup] = (),
     ) -> Self:
         """Score a classifier's predictions and the baselines' probabilities on a corpus."""
         predictions = classifier.predict(corpus.texts)
@@ -132,6 +138,7 @@ class Evaluation:
             notes=list(notes),
             rows=rows,
             slices=slice_metrics(corpus, probabilities),
+            behaviour=run_behaviour(classifier, behaviour) if behaviour else None,
         )
 
 
@@ -142,6 +149,7 @@ def evaluate_run(
     *,
     name: str,
     baselines: bool = True,
+    behaviour: Sequence[BehaviourGroup] = (),
     device: str = "auto",
 ) -> Evaluation:
     """Evaluate a classifier and, where its run keeps the training split, the baselines.
@@ -152,6 +160,7 @@ def evaluate_run(
         classifier: what is measured.
         name: what the sentences are, for the report.
         baselines: whether to train the baselines too.
+        behaviour: tests to run besides.
         device: of the frozen embeddings.
     """
     notes = []
@@ -182,7 +191,7 @@ def evaluate_run(
             f"No sentence here has the label {', '.join(absent)}; macro-F1 is over the labels that occur "
             f"in the data or in a classifier's predictions."
         )
-    return Evaluation.of(corpus, classifier, fitted, name, notes)
+    return Evaluation.of(corpus, classifier, fitted, name, notes, behaviour)
 
 
 def run_of(model: str | Path) -> RunLayout | None:

@@ -22,6 +22,7 @@ from ..model.backbone import Backbone, hub_failure, resolve_backbone
 from ..model.classifier import CheckpointClassifier, pick_device, quiet_transformers, window_of
 from ..model.folder import ModelFacts
 from ..model.layout import ModelLayout, RunLayout
+from .behaviour import groups_for
 from .calibration import calibrate
 from .card import write_card
 from .evaluation import Evaluation, evaluate_run
@@ -717,6 +718,7 @@ def _evaluate(
         say("No test sentences, so no evaluation. Measure with: conflict-framing evaluate DATA --model RUN")
         return None
     say(f"Evaluating on {len(split.test):,} test sentences …")
-    evaluation = evaluate_run(folder, split.test, classifier, name="test split", device=device)
+    behaviour = groups_for(classifier.codebook) if classifier.facts.recipe["behaviour"] else ()
+    evaluation = evaluate_run(folder, split.test, classifier, name="test split", behaviour=behaviour, device=device)
     write_evaluation(evaluation, folder.evaluation)
     return evaluation

@@ -95,6 +95,7 @@ class Recipe(_Section):
     max_length: int = Field(ge=8)
     max_corpus: int | None = Field(ge=1)
     baselines: bool
+    behaviour: bool
     split: SplitSettings
     training: TrainingSettings
     few_labels: FewLabelsSettings

@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from ..data.tables import write_jsonl
+from .behaviour import write_behaviour
 from .evaluation import Evaluation
 
 METRICS_FILE = "metrics.json"
@@ -17,11 +18,14 @@ PREDICTIONS_FILE = "predictions.jsonl"
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
-    """Write ``metrics.json``, ``report.md``, ``confusion_matrix.png`` and ``predictions.jsonl``."""
+    """Write ``metrics.json``, ``report.md``, ``confusion_matrix.png`` and ``predictions.jsonl``, and of behaviour tests
+    ``behaviour.json`` and ``behaviour.jsonl``."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(evaluation.to_json(), indent=2, ensure_ascii=False)
     (folder / METRICS_FILE).write_text(text + "\n", "utf-8")
     write_jsonl(folder / PREDICTIONS_FILE, evaluation.rows)
+    if evaluation.behaviour:
+        write_behaviour(evaluation.behaviour, folder)
     draw_confusion(evaluation, folder / PICTURE_FILE)
     (folder / REPORT_FILE).write_text(render("report.md.j2", evaluation=evaluation, picture=PICTURE_FILE), "utf-8")
 
