@@ -30,6 +30,10 @@ class ModelLayout:
         return self.folder / "codebook.yaml"
 
     @property
+    def calibration(self) -> Path:
+        return self.folder / "calibration.json"
+
+    @property
     def card(self) -> Path:
         return self.folder / "README.md"
 
