@@ -18,6 +18,7 @@ from ..model.layout import RunLayout
 from ..model.predict import prediction_columns
 from .baselines import fit_baselines
 from .metrics import all_metrics
+from .selective import Selective
 from .uncertainty import document_intervals
 
 HEADLINE = ("macro_f1", "accuracy", "mcc", "ece")
@@ -52,6 +53,7 @@ class Evaluation:
         baselines: in order of expected strength; empty where no training split is at hand.
         notes: what a reader should know, e.g. why baselines are missing.
         rows: each sentence with its own label (``input_label``) and the prediction.
+        selective: how the model's error falls where it answers only what it is sure of.
     """
 
     data: str
@@ -61,6 +63,7 @@ class Evaluation:
     baselines: list[Scored]
     notes: list[str]
     rows: list[dict[str, Any]]
+    selective: Selective | None = None
 
     def headline(self) -> dict[str, float]:
         return {name: float(self.model.metrics[name]) for name in HEADLINE}
@@ -72,6 +75,7 @@ class Evaluation:
             "labels": self.codebook.label_names,
             "classifiers": {scored.name: scored.metrics for scored in (self.model, *self.baselines)},
             "notes": self.notes,
+            "selective": self.selective.to_json() if self.selective else None,
         }
 
     def errors(self, count: int) -> list[dict[str, Any]]:
@@ -108,6 +112,7 @@ class Evaluation:
             baselines=[Scored.of(name, scores, corpus) for name, scores in baselines],
             notes=list(notes),
             rows=rows,
+            selective=Selective.of(probabilities, corpus.label_ids, split_units(corpus), classifier.calibration),
         )
 
 

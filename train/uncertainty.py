@@ -45,6 +45,23 @@ def document_intervals(
     return {name: np.nanpercentile(values, tails, axis=0).T.tolist() for name, values in figures.items()}
 
 
+def ratio_interval(parts: npt.NDArray[Any], wholes: npt.NDArray[Any], units: Sequence[int]) -> list[float]:
+    """95 % interval of ``parts.sum() / wholes.sum()``, drawn as in ``document_intervals``; [low, high].
+
+    Args:
+        parts, wholes: of each sentence, shape (n,); ``wholes`` are not all 0.
+        units: of each sentence, length n.
+    """
+    _, places = np.unique(np.asarray(units), return_inverse=True)
+    sums = np.stack([np.bincount(places, weights=values) for values in (parts, wholes)], axis=1)
+    n_units = len(sums)
+    chance = np.random.default_rng(_SEED)
+    drawn = chance.multinomial(n_units, np.full(n_units, 1 / n_units), size=_DRAWS) @ sums
+    ratios = np.divide(drawn[:, 0], drawn[:, 1], out=np.full(_DRAWS, np.nan), where=drawn[:, 1] > 0)
+    low, high = np.nanpercentile(ratios, [50 - 50 * LEVEL, 50 + 50 * LEVEL])
+    return [float(low), float(high)]
+
+
 def document_confusions(
     predictions: Sequence[int], references: Sequence[int], units: Sequence[int], n_labels: int
 ) -> npt.NDArray[np.int64]:
