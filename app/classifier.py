@@ -31,7 +31,7 @@ class FramingClassifier(CheckpointClassifier):
 
     def __getattr__(self, name: str) -> Any:
         # Only called for what is not there: the parts that training or loading brings.
-        if name in ("model", "tokenizer", "codebook", "facts"):
+        if name in ("model", "tokenizer", "codebook", "facts", "calibration"):
             raise UserError("This classifier has no model yet: call fit(sentences, labels), or use from_pretrained().")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
@@ -41,7 +41,13 @@ class FramingClassifier(CheckpointClassifier):
         return cls(device=device)._adopt(CheckpointClassifier.from_pretrained(name, device=device))
 
     def _adopt(self, trained: CheckpointClassifier) -> Self:
-        super().__init__(trained.model, trained.tokenizer, codebook=trained.codebook, facts=trained.facts)
+        super().__init__(
+            trained.model,
+            trained.tokenizer,
+            codebook=trained.codebook,
+            facts=trained.facts,
+            calibration=trained.calibration,
+        )
         return self
 
     def fit(self, sentences: Sequence[str], labels: Sequence[str], documents: Sequence[str] | None = None) -> Self:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from conflict_framing.data import Corpus
     from conflict_framing.data.behaviour import BehaviourGroup
     from conflict_framing.model import CheckpointClassifier
+    from conflict_framing.model.predict import PredictReport
     from conflict_framing.train import Comparison, Recipe, Search, Study
     from conflict_framing.train.behaviour import BehaviourResult
     from conflict_framing.train.compare import Pair
@@ -290,6 +291,16 @@ def _minutes(text: str) -> float:
     if not 0 < minutes < math.inf:
         raise argparse.ArgumentTypeError(f"expected minutes, a number above 0, came {text!r}")
     return minutes
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
+    if not 0 < share < 1:
+        raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, came {text!r}")
+    return share
 
 
 def _train(options: Any) -> int:
@@ -699,8 +710,17 @@ The input's columns are kept (one whose name is taken becomes input_<name>), the
 p_<label>…, abstained, truncated. Rows stay in order. Rows without usable text go to
 OUTPUT.rejected.jsonl with the reason, and the exit status is 3.
 
+--abstain and --max-error mark unsure rows in the column abstained; their label stays, as a guess.
+--max-error 0.05 sets the threshold so that, with 95 % confidence, at most 5 % of the answered are
+wrong; that holds for text like the corpus, and OUTPUT.meta.json tells where it does not. --queue
+collects the least sure abstained rows in a table with an empty column label, for people to fill.
+
+--adapt-priors estimates the share of each label in the input and adapts the probabilities to it. It
+assumes that within a label the sentences look as in training; rows are written once all are labelled.
+
 examples:
   conflict-framing predict articles/*.txt --model runs/default --output labelled.jsonl
+  conflict-framing predict news.csv --model runs/default --output sure.csv --max-error 0.05 --queue unsure.csv
   conflict-framing predict statements.csv --text-column statement --model runs/default --output labelled.parquet
   zcat big.jsonl.gz | conflict-framing predict - --format jsonl --model runs/default --output labelled.csv.gz
 """,
@@ -717,6 +737,17 @@ examples:
     )
     _add_columns(parser, label=False)
     _add_among(parser)
+    parser.add_argument("--abstain", type=_share, metavar="SCORE", help="abstain below this score, e.g. 0.8")
+    parser.add_argument(
+        "--max-error", type=_share, metavar="SHARE", help="abstain so that at most this share of the answered is wrong"
+    )
+    parser.add_argument("--queue", metavar="FILE", help="table of the least sure abstained rows, for people to label")
+    parser.add_argument(
+        "--queue-size", type=_at_least(1), default=1000, metavar="N", help="at most so many rows in it (default: 1000)"
+    )
+    parser.add_argument(
+        "--adapt-priors", action="store_true", help="adapt the probabilities to the label shares of the input"
+    )
     parser.add_argument(
         "--batch-size", type=_at_least(1), default=None, metavar="N", help="sentences per forward pass (default: 32)"
     )
@@ -731,7 +762,15 @@ def _predict(options: Any) -> int:
     from conflict_framing.model.predict import PredictOptions, check_paths, predict_files
 
     reading = PredictOptions(
-        text_column=options.text_column, encoding=options.encoding, input_format=options.format, among=options.among
+        text_column=options.text_column,
+        encoding=options.encoding,
+        input_format=options.format,
+        among=options.among,
+        abstain_below=options.abstain,
+        max_error=options.max_error,
+        adapt_priors=options.adapt_priors,
+        queue=Path(options.queue) if options.queue else None,
+        queue_size=options.queue_size,
     )
     check_paths(options.input, options.output, options=reading, overwrite=options.overwrite)
     classifier = CheckpointClassifier.from_pretrained(options.model, device=options.device)
@@ -763,10 +802,38 @@ def _predict(options: Any) -> int:
             f"{report.truncated:,} rows were longer than {classifier.facts.max_length} tokens "
             f"and were cut (column truncated)."
         )
+    _print_abstention(report)
+    _print_priors(report, classifier.classes_)
     if report.rejected:
         say(f"{report.rejected:,} of {report.read:,} rows rejected; each with its reason in {report.rejected_file}")
         return EXIT_INCOMPLETE
     return EXIT_OK
+
+
+def _print_abstention(report: "PredictReport") -> None:
+    if report.abstention is None:
+        return
+    say(report.abstention.describe())
+    guarantee = report.abstention.guarantee(report.void)
+    if guarantee.startswith("void"):
+        say(f"This promise is {guarantee}.")
+    out.print(f"{report.abstained:,} of {report.written:,} rows abstained (column abstained; their label is a guess)")
+    if report.queued:
+        out.print(f"queue  {report.queue}: {report.queued:,} rows to label", soft_wrap=True, markup=False)
+
+
+def _print_priors(report: "PredictReport", labels: Sequence[str]) -> None:
+    """The estimated label shares beside those that the model expects."""
+    if report.priors is None:
+        return
+    table = Table(title="Label shares, by EM", title_justify="left", box=None, pad_edge=False)
+    for name in ("label", "estimated here", "95 % interval", "of the model"):
+        table.add_column(name, justify="left" if name == "label" else "right", no_wrap=True)
+    intervals = report.priors.intervals
+    for place, name in enumerate(labels):
+        bounds = "–" if intervals is None else _interval(intervals[place])
+        table.add_row(escape(name), f"{report.priors.shares[place]:.3f}", bounds, f"{report.priors.source[place]:.3f}")
+    out.print(table)
 
 
 def _add_read(commands: Any) -> None:

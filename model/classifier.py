@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from ..data.codebook import Codebook
 from ..data.errors import MissingExtraError, UserError
+from .abstain import CONFIDENCE, Abstention, threshold_for
+from .calibration import Calibration, missing_calibration, read_calibration
 from .folder import ModelFacts, find_model, read_codebook, read_facts
 from .layout import ModelLayout
 
@@ -46,7 +48,8 @@ class Prediction:
         label: the most probable label.
         score: its probability.
         probabilities: one per label, in the order of the model's labels; they sum to 1.
-        abstained: whether the model declined to answer (no abstention rule yet: always False).
+        abstained: whether the model declined to answer: its score is below the threshold that was asked
+            for. ``label`` then is its guess.
         truncated: whether the sentence was longer than the model's window and was cut.
     """
 
@@ -55,6 +58,19 @@ class Prediction:
     probabilities: dict[str, float]
     abstained: bool = False
     truncated: bool = False
+
+    @classmethod
+    def of(cls, names: Sequence[str], row: Probabilities, truncated: bool, abstain_below: float | None) -> Self:
+        """The most probable of these labels, ``row`` being their probabilities."""
+        best = int(row.argmax())
+        score = float(row[best])
+        return cls(
+            label=names[best],
+            score=score,
+            probabilities={name: float(value) for name, value in zip(names, row, strict=True)},
+            abstained=abstain_below is not None and score < abstain_below,
+            truncated=bool(truncated),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +92,13 @@ class CheckpointClassifier:
         *,
         codebook: Codebook,
         facts: ModelFacts,
+        calibration: Calibration | None = None,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.codebook = codebook
         self.facts = facts
+        self.calibration = calibration
         self.batch_size = BATCH_SIZE
         model.train(False)
 
@@ -132,10 +150,11 @@ class CheckpointClassifier:
                 f"--model {name}: codebook.yaml and config.json name different labels; the folder is damaged."
             )
         facts = facts or ModelFacts(max_length=window_of(model, tokenizer), backbone=str(name))
-        return cls(model.to(pick_device(device)), tokenizer, codebook=codebook, facts=facts)
+        calibration = read_calibration(source, labels)
+        return cls(model.to(pick_device(device)), tokenizer, codebook=codebook, facts=facts, calibration=calibration)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the model folder: checkpoint, tokenizer, codebook and facts.
+        """Write the model folder: checkpoint, tokenizer, codebook, facts and, where there is one, calibration.
 
         The folder opens with ``from_pretrained`` here and with ``transformers.pipeline``.
         """
@@ -150,6 +169,8 @@ class CheckpointClassifier:
         layout.weights.chmod(layout.config.stat().st_mode)
         layout.codebook.write_text(self.codebook.to_yaml(), "utf-8")
         self.facts.write(layout.facts)
+        if self.calibration:
+            self.calibration.write(layout.calibration)
 
     # --- predicting -----------------------------------------------------------------------------
 
@@ -159,19 +180,29 @@ class CheckpointClassifier:
         return self.codebook.label_names
 
     @overload
-    def predict(self, sentences: str, *, among: Sequence[str] | None = None) -> Prediction: ...  # type: ignore[overload-overlap]  # a str is an iterable of str too
+    def predict(  # type: ignore[overload-overlap]  # a str is an iterable of str too
+        self, sentences: str, *, among: Sequence[str] | None = None, abstain_below: float | None = None
+    ) -> Prediction: ...
 
     @overload
-    def predict(self, sentences: Iterable[str], *, among: Sequence[str] | None = None) -> list[Prediction]: ...
+    def predict(
+        self, sentences: Iterable[str], *, among: Sequence[str] | None = None, abstain_below: float | None = None
+    ) -> list[Prediction]: ...
 
     def predict(
-        self, sentences: str | Iterable[str], *, among: Sequence[str] | None = None
+        self,
+        sentences: str | Iterable[str],
+        *,
+        among: Sequence[str] | None = None,
+        abstain_below: float | None = None,
     ) -> Prediction | list[Prediction]:
         """Label one sentence or many.
 
         Args:
             sentences: one string, or an iterable of strings.
             among: choose among these labels only; their probabilities are renormalised to sum to 1.
+            abstain_below: mark predictions with a lower score ``abstained``; a threshold of your own, or that
+                of ``abstention``.
 
         Returns:
             One ``Prediction`` for a string, else a list of the same length and order.
@@ -181,15 +212,31 @@ class CheckpointClassifier:
             UserError: a label in ``among`` that the model does not have.
         """
         if isinstance(sentences, str):
-            return next(iter(self.stream([sentences], among=among)))
-        return list(self.stream(sentences, among=among))
+            return next(iter(self.stream([sentences], among=among, abstain_below=abstain_below)))
+        return list(self.stream(sentences, among=among, abstain_below=abstain_below))
 
     def predict_proba(self, sentences: Iterable[str]) -> Probabilities:
         """Probabilities of all labels: float32 array of shape (n sentences, n labels)."""
         windows = [self._scores(window).probabilities for window in _windows(sentences)]
         return np.concatenate(windows) if windows else np.empty((0, len(self.classes_)), np.float32)
 
-    def stream(self, sentences: Iterable[str], *, among: Sequence[str] | None = None) -> Iterator[Prediction]:
+    def abstention(self, max_error: float, confidence: float = CONFIDENCE) -> Abstention:
+        """The threshold with at most ``max_error`` wrong among the answered (see ``abstain.threshold_for``).
+
+        >>> classifier.predict(texts, abstain_below=classifier.abstention(0.05).threshold)  # doctest: +SKIP
+
+        It holds for all labels (without ``among``) and for text like the calibration part.
+
+        Raises:
+            UserError: a number out of range, or a model without a calibration part.
+        """
+        if self.calibration is None:
+            raise missing_calibration("--max-error")
+        return threshold_for(self.calibration, max_error, confidence)
+
+    def stream(
+        self, sentences: Iterable[str], *, among: Sequence[str] | None = None, abstain_below: float | None = None
+    ) -> Iterator[Prediction]:
         """Predictions in the order of the input, in constant memory.
 
         Sentences are taken ``WINDOW`` at a time, so the first prediction comes after one window.
@@ -203,13 +250,7 @@ class CheckpointClassifier:
             if among is not None:
                 chosen = renormalise(chosen)
             for row, cut in zip(chosen, scores.truncated, strict=True):
-                best = int(row.argmax())
-                yield Prediction(
-                    label=names[best],
-                    score=float(row[best]),
-                    probabilities={name: float(value) for name, value in zip(names, row, strict=True)},
-                    truncated=bool(cut),
-                )
+                yield Prediction.of(names, row, cut, abstain_below)
 
     def score(self, sentences: Sequence[str], labels: Sequence[str]) -> float:
         """Macro-F1 over the labels that occur in ``labels`` or in the predictions (0 to 1)."""

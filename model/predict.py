@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from ..data.errors import UserError
 from ..data.sentences import split_sentences
 from ..data.tables import (
@@ -20,6 +23,7 @@ from ..data.tables import (
     Format,
     Row,
     arrow_type,
+    check_table_name,
     display_name,
     format_of,
     missing_column,
@@ -29,14 +33,19 @@ from ..data.tables import (
     read_text,
     require_file,
 )
+from .abstain import Abstention
+from .calibration import missing_calibration
 from .classifier import WINDOW, CheckpointClassifier, Prediction
+from .metadata import write_metadata
+from .priors import KeptPosteriors, PriorEstimate, adapt, estimate_priors
+from .queue import QUEUE_COLUMNS, Queue
 
 _INT64 = 2**63
 
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """How to read the input and what to choose among.
+    """How to read the input, what to choose among and when to abstain.
 
     Attributes:
         text_column: the column that holds the sentences.
@@ -44,17 +53,34 @@ class PredictOptions:
         input_format: overrides what the names of the inputs say; standard input needs it, and is
             taken as the text of an article without.
         among: choose among these labels only (see ``CheckpointClassifier.predict``).
+        abstain_below: abstain from answers with a lower score.
+        max_error: abstain so that at most this share of the answered is wrong (see ``abstain``).
+        adapt_priors: adapt the probabilities to the label shares of the input (see ``priors``).
+        queue: a table of the least sure abstained rows, for people to label.
+        queue_size: at most so many.
     """
 
     text_column: str = "text"
     encoding: str = "utf-8"
     input_format: Format | None = None
     among: Sequence[str] | None = None
+    abstain_below: float | None = None
+    max_error: float | None = None
+    adapt_priors: bool = False
+    queue: Path | None = None
+    queue_size: int = 1000
 
 
 @dataclass
 class PredictReport:
-    """What became of the rows: ``read`` is always ``written + rejected``."""
+    """What became of the rows: ``read`` is always ``written + rejected``.
+
+    Attributes:
+        abstention: the threshold; None where none was asked for.
+        void: why the promise of ``abstention`` does not hold for this input; empty where it does.
+        queue: the queue's file, and ``queued`` the rows in it.
+        priors: the label shares that the probabilities were adapted to.
+    """
 
     output: Path
     rejected_file: Path
@@ -63,6 +89,23 @@ class PredictReport:
     rejected: int = 0
     truncated: int = 0
     labels: Counter[str] = field(default_factory=Counter)
+    abstained: int = 0
+    abstention: Abstention | None = None
+    void: list[str] = field(default_factory=list)
+    queue: Path | None = None
+    queued: int = 0
+    priors: PriorEstimate | None = None
+
+    def metadata(self, labels: Sequence[str]) -> dict[str, Any]:
+        """The sections of ``<output>.meta.json``."""
+        sections: dict[str, Any] = {}
+        if self.abstention:
+            guarantee = self.abstention.guarantee(self.void)
+            counts = {"rows": self.written, "abstained": self.abstained}
+            sections["abstention"] = {**self.abstention.to_json(), "guarantee": guarantee, **counts}
+        if self.priors:
+            sections["priors"] = self.priors.to_json(labels)
+        return sections
 
 
 def prediction_columns(prediction: Prediction) -> dict[str, Any]:
@@ -90,7 +133,8 @@ def predict_files(
     Text files are articles: they are split into sentences, a row each, with ``document``,
     ``sentence`` (counts from 1), ``start`` and ``end`` (character offsets). Tables keep their
     columns; one whose name a prediction needs becomes ``input_<name>``. Rows that cannot be labelled
-    go to ``<output>.rejected.jsonl`` with the reason.
+    go to ``<output>.rejected.jsonl`` with the reason. What was done besides labelling (abstention, adapted
+    probabilities) is told in ``<output>.meta.json``.
 
     Args:
         classifier: what labels.
@@ -107,6 +151,9 @@ def predict_files(
     output = Path(output)
     report = PredictReport(output, _rejected_file(output))
     kind = check_paths(inputs, output, options=options, overwrite=overwrite)
+    report.abstention = _abstention(classifier, options)
+    if options.adapt_priors and classifier.calibration is None:
+        raise missing_calibration("--adapt-priors")
     output.parent.mkdir(parents=True, exist_ok=True)
     probe = classifier.predict("A probe.", among=options.among)  # wrong labels in `among` fail before any work
     with tempfile.TemporaryDirectory() as spool:
@@ -115,15 +162,21 @@ def predict_files(
         renamed = _free_names(survey.columns, list(prediction_columns(probe)))
         columns = {renamed[name]: type_ for name, type_ in survey.columns.items()}
         columns |= {name: arrow_type({type(value)}) for name, value in prediction_columns(probe).items()}
+        labelling = _Labelling(classifier, sources, options, report.abstention.threshold if report.abstention else None)
+        labelled = labelling.windows()
+        if options.adapt_priors and classifier.calibration is not None:
+            shares = classifier.calibration.source_shares
+            labelled, report.priors = labelling.adapted(
+                shares, Path(spool), lambda done: on_progress(done, survey.rows)
+            )
+            report.void.append("the probabilities were adapted to other label shares")
+        queue = Queue(options.queue_size, _free_names(survey.columns, QUEUE_COLUMNS))
         partial = _partial(output)
         rejected_partial = _partial(report.rejected_file)
         writer = open_writer(partial, kind, columns)
         rejects = open_writer(rejected_partial, "jsonl", {})
         try:
-            for window in _in_windows(_usable(sources, options)):
-                bad = [row for row in window if isinstance(row, BadRow)]
-                good = [row for row in window if isinstance(row, Row)]
-                predictions = classifier.predict([row.values[options.text_column] for row in good], among=options.among)
+            for good, bad, predictions in labelled:
                 writer.write(
                     [
                         {renamed[name]: value for name, value in row.values.items()} | prediction_columns(prediction)
@@ -131,10 +184,13 @@ def predict_files(
                     ]
                 )
                 rejects.write([{"path": r.path, "line": r.line, "reason": r.reason, "raw": r.raw} for r in bad])
-                report.read += len(window)
+                if options.queue:
+                    queue.add([row.values for row in good], predictions)
+                report.read += len(good) + len(bad)
                 report.written += len(good)
                 report.rejected += len(bad)
                 report.truncated += sum(prediction.truncated for prediction in predictions)
+                report.abstained += sum(prediction.abstained for prediction in predictions)
                 report.labels.update(prediction.label for prediction in predictions)
                 on_progress(report.read, survey.rows)
             writer.close()
@@ -158,7 +214,87 @@ def predict_files(
     else:
         rejected_partial.unlink()
         report.rejected_file.unlink(missing_ok=True)
+    if options.queue:
+        report.queue, report.queued = options.queue, len(queue)
+        queue.write(options.queue, survey.columns)
+    metadata = report.metadata(classifier.classes_)
+    if metadata:
+        write_metadata(_metadata_file(output), metadata)
+    else:
+        _metadata_file(output).unlink(missing_ok=True)
     return report
+
+
+_Labelled = Iterator[tuple[list[Row], list[BadRow], list[Prediction]]]
+
+
+@dataclass(frozen=True)
+class _Labelling:
+    """Window by window: the usable rows, the others, and the predictions of the usable."""
+
+    classifier: CheckpointClassifier
+    sources: Sequence["_Source"]
+    options: PredictOptions
+    abstain_below: float | None
+
+    def windows(self) -> _Labelled:
+        for good, bad in self._rows():
+            texts = [row.values[self.options.text_column] for row in good]
+            yield (
+                good,
+                bad,
+                self.classifier.predict(texts, among=self.options.among, abstain_below=self.abstain_below),
+            )
+
+    def adapted(
+        self, source_shares: npt.NDArray[np.float64], spool: Path, on_progress: Callable[[int], None]
+    ) -> tuple[_Labelled, PriorEstimate]:
+        """Label all rows first, estimate their label shares, and give the windows with adapted predictions.
+
+        The probabilities lie in a file meanwhile, and the inputs are read once more for the other columns.
+        """
+        kept = KeptPosteriors(spool / "posteriors", len(self.classifier.classes_))
+        done = 0
+        try:
+            for good, bad, predictions in self.windows():
+                kept.add(
+                    [list(prediction.probabilities.values()) for prediction in predictions],
+                    [prediction.truncated for prediction in predictions],
+                    [str(row.values.get("document") or "") for row in good],
+                )
+                done += len(good) + len(bad)
+                on_progress(done)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                "Stopped. No row was written: with --adapt-priors all are labelled first."
+            ) from None
+        rows = kept.read()
+        if not len(rows):
+            raise UserError("--adapt-priors: no row has usable text, so there are no label shares to estimate.")
+        estimate = estimate_priors(rows["probabilities"], source_shares, rows["block"])
+        return self._readapted(rows, estimate), estimate
+
+    def _readapted(self, rows: Any, estimate: PriorEstimate) -> _Labelled:
+        first = 0
+        for good, bad in self._rows():
+            mine = rows[first : first + len(good)]
+            first += len(good)
+            predictions = [
+                Prediction.of(self.classifier.classes_, row, cut, self.abstain_below)
+                for row, cut in zip(adapt(mine["probabilities"], estimate), mine["truncated"], strict=True)
+            ]
+            yield good, bad, predictions
+
+    def _rows(self) -> Iterator[tuple[list[Row], list[BadRow]]]:
+        for window in _in_windows(_usable(self.sources, self.options)):
+            good = [row for row in window if isinstance(row, Row)]
+            yield good, [row for row in window if isinstance(row, BadRow)]
+
+
+def _abstention(classifier: CheckpointClassifier, options: PredictOptions) -> Abstention | None:
+    if options.max_error is not None:
+        return classifier.abstention(options.max_error)
+    return None if options.abstain_below is None else Abstention(options.abstain_below)
 
 
 def read_texts(inputs: Sequence[str | Path], options: PredictOptions) -> Iterator[str]:
@@ -186,23 +322,49 @@ def check_paths(
         The output's format.
 
     Raises:
-        UserError: an input is missing, empty or of no known format, or the output exists or is of none.
+        UserError: an input is missing, empty or of no known format, the output exists or is of none, or
+            options contradict each other.
     """
     output = Path(output)
     kind = format_of(output)
     if kind == "text":
         raise UserError(f"{output}: predictions are rows; name the output .jsonl, .csv, .tsv or .parquet.")
-    for path in (output, _rejected_file(output), _partial(output)):
+    _check_options(options)
+    if options.queue:
+        check_table_name(options.queue)
+        if options.queue.exists() and not overwrite:
+            raise UserError(f"{options.queue} exists. Name another --queue, or replace it with --overwrite.")
+        if options.queue.absolute() == output.absolute():
+            raise UserError(f"{options.queue} is the output too. Name another --queue.")
+    for path in (output, _rejected_file(output), _metadata_file(output), _partial(output)):
         if path.exists() and not overwrite:
             raise UserError(f"{path} exists. Name another --output, or replace it with --overwrite.")
     for source in inputs:
         if str(source) != STDIN:
             require_file(source)
-            if output.exists() and output.samefile(source):
-                raise UserError(f"{output} is an input too, and would be lost. Name another --output.")
+            for written, option in ((output, "--output"), (options.queue, "--queue")):
+                if written and written.exists() and written.samefile(source):
+                    raise UserError(f"{written} is an input too, and would be lost. Name another {option}.")
             if options.input_format is None:
                 format_of(source)
     return kind
+
+
+def _check_options(options: PredictOptions) -> None:
+    """Refuse what cannot mean anything together."""
+    if options.max_error is not None and options.abstain_below is not None:
+        raise UserError("--abstain and --max-error both set the threshold. Give one of them.")
+    if options.max_error is not None and options.among is not None:
+        raise UserError(
+            "--max-error does not go with --among: the error was measured on answers among all labels, and a sentence "
+            "of a label that may not be chosen is always answered wrongly. Abstain below a score with --abstain."
+        )
+    if options.adapt_priors and options.among is not None:
+        raise UserError(
+            "--adapt-priors does not go with --among: it estimates the shares of all labels. Leave one of them out."
+        )
+    if options.queue and options.max_error is None and options.abstain_below is None:
+        raise UserError("--queue takes the rows that are abstained from. Say which with --abstain or --max-error.")
 
 
 def _partial(path: Path) -> Path:
@@ -211,6 +373,10 @@ def _partial(path: Path) -> Path:
 
 def _rejected_file(output: Path) -> Path:
     return output.with_name(output.name + ".rejected.jsonl")
+
+
+def _metadata_file(output: Path) -> Path:
+    return output.with_name(output.name + ".meta.json")
 
 
 @dataclass(frozen=True)

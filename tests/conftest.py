@@ -2,11 +2,13 @@
 
 import json
 import random
+import shutil
 from pathlib import Path
 
 import pytest
 
 from conflict_framing.data import Corpus, load_corpus
+from conflict_framing.model.layout import ModelLayout
 from conflict_framing.train import load_recipe, train_run
 from conflict_framing.train.fit import Run
 from conflict_framing.train.recipe import Recipe
@@ -104,3 +106,24 @@ def recipe(backbone: Path) -> Recipe:
 def run(corpus: Corpus, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A finished run of the tiny model."""
     return train_run(corpus, recipe, tmp_path_factory.mktemp("runs") / "tiny", device="cpu", say=lambda line: None)
+
+
+@pytest.fixture(scope="session")
+def calibrated(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with a calibration part on which its less sure half is wrong."""
+    import numpy as np
+
+    from conflict_framing.model.calibration import Calibration
+
+    folder = Path(shutil.copytree(run.layout.model, tmp_path_factory.mktemp("calibrated") / "model"))
+    probabilities = run.classifier.predict_proba([str(row["text"]) for row in tiny_rows(600, seed=9)])
+    scores, labels = probabilities.max(axis=1), probabilities.argmax(axis=1)
+    Calibration(
+        labels=run.classifier.classes_,
+        temperature=1.0,
+        units=[number // 2 for number in range(600)],
+        references=np.where(scores >= np.median(scores), labels, (labels + 1) % 3).tolist(),
+        probabilities=probabilities.tolist(),
+        training_shares=[1 / 3] * 3,
+    ).write(ModelLayout(folder).calibration)
+    return folder

@@ -22,6 +22,7 @@ from .behaviour import BehaviourResult, run_behaviour
 from .calibration import with_temperature
 from .metrics import all_metrics
 from .reliability import perfect_plain_error, probability_intervals, reliability
+from .selective import Selective
 from .slices import SliceTable, slice_metrics
 from .uncertainty import document_intervals
 
@@ -70,6 +71,7 @@ class Evaluation:
         rows: each sentence with its own label (``input_label``) and the prediction.
         slices: the model's figures on parts of the sentences, e.g. by register.
         behaviour: how the model did in the behaviour tests; None where they were not run.
+        selective: how the model's error falls where it answers only what it is sure of.
     """
 
     data: str
@@ -82,6 +84,7 @@ class Evaluation:
     rows: list[dict[str, Any]]
     slices: list[SliceTable] = field(default_factory=list)
     behaviour: BehaviourResult | None = None
+    selective: Selective | None = None
 
     def headline(self) -> dict[str, float]:
         return {name: float(self.model.metrics[name]) for name in HEADLINE}
@@ -96,6 +99,7 @@ class Evaluation:
             "slices": [table.to_json() for table in self.slices],
             "behaviour": [tally.to_json() for tally in self.behaviour.kinds] if self.behaviour else None,
             "notes": self.notes,
+            "selective": self.selective.to_json() if self.selective else None,
         }
 
     def errors(self, count: int) -> list[dict[str, Any]]:
@@ -139,6 +143,7 @@ class Evaluation:
             rows=rows,
             slices=slice_metrics(corpus, probabilities),
             behaviour=run_behaviour(classifier, behaviour) if behaviour else None,
+            selective=Selective.of(probabilities, corpus.label_ids, split_units(corpus), classifier.calibration),
         )
 
 

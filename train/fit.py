@@ -162,12 +162,10 @@ def train_run(
         | (teacher.facts() if teacher else {}),
     )
     classifier = CheckpointClassifier(cast(Any, model), tokenizer, codebook=corpus.codebook, facts=facts)
-    calibration = calibrate(classifier, split)
-    facts.training["temperature"] = calibration.temperature if calibration else None
+    classifier.calibration = calibrate(classifier, split)
+    facts.training["temperature"] = classifier.calibration.temperature if classifier.calibration else None
     classifier.save_pretrained(folder.model)
-    if calibration:
-        calibration.write(ModelLayout(folder.model).calibration)
-    elif recipe.split.calibration:
+    if classifier.calibration is None and recipe.split.calibration:
         say("note: too few sentences to calibrate the probabilities on, so they stay as they came out of training.")
     evaluation = _evaluate(folder, split, classifier, device, say)
     if evaluation:

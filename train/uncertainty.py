@@ -165,6 +165,21 @@ def _drawn_metrics(drawn: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
     return figures | {"f1": np.where(occurs | ~occurs.any(axis=0), figures["f1"], np.nan)}
 
 
+def ratio_interval(parts: npt.NDArray[Any], wholes: npt.NDArray[Any], units: Sequence[int]) -> list[float]:
+    """95 % interval of ``parts.sum() / wholes.sum()``, drawn as in ``document_intervals``; [low, high].
+
+    Args:
+        parts, wholes: of each sentence, shape (n,); ``wholes`` are not all 0.
+        units: of each sentence, length n.
+    """
+    _, places = np.unique(np.asarray(units), return_inverse=True)
+    sums = np.stack([np.bincount(places, weights=values) for values in (parts, wholes)], axis=1)
+    drawn = draw_units(sums)
+    ratios = np.divide(drawn[:, 0], drawn[:, 1], out=np.full(DRAWS, np.nan), where=drawn[:, 1] > 0)
+    low, high = percentiles(ratios)
+    return [float(low), float(high)]
+
+
 def document_confusions(
     predictions: Sequence[int], references: Sequence[int], units: Sequence[int], n_labels: int
 ) -> npt.NDArray[np.int64]:

@@ -142,6 +142,37 @@ def test_models_are_compared(
     assert "annotated" not in shown.out
 
 
+def test_predict_abstains_and_tells_its_promise(
+    calibrated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", tiny_rows(90, seed=4))
+    predict = ("predict", source, "--model", calibrated, "--output", tmp_path / "out.csv", "--overwrite")
+    assert call(*predict, "--max-error", "0.05", "--queue", tmp_path / "q.csv", "--queue-size", "3") == cli.EXIT_OK
+    shown = capsys.readouterr()
+    assert "at most 5% of the answered are wrong, with 95% confidence" in shown.err
+    assert "of 90 rows abstained" in shown.out
+    assert f"queue  {tmp_path / 'q.csv'}: 3 rows to label" in shown.out
+    assert len((tmp_path / "q.csv").read_text("utf-8").splitlines()) == 4
+
+    assert call(*predict, "--max-error", "0.05", "--adapt-priors") == cli.EXIT_OK
+    shown = capsys.readouterr()
+    assert "This promise is void: the probabilities were adapted" in shown.err
+    assert "Label shares, by EM" in shown.out
+    assert set(json.loads((tmp_path / "out.csv.meta.json").read_text("utf-8"))) == {"abstention", "priors"}
+
+    assert call(*predict, "--max-error", "0.001") == cli.EXIT_OK
+    shown = capsys.readouterr()
+    assert "Abstains on everything" in shown.err
+    assert "takes at least 2995 calibration documents without an error, and this model has 300" in shown.err
+    assert "90 of 90 rows abstained" in shown.out
+
+    assert call(*predict, "--abstain", "0.7") == cli.EXIT_OK
+    assert "promises nothing about the error" in capsys.readouterr().err
+    for wrong in ("0", "1", "nan", "few"):
+        assert call(*predict, "--abstain", wrong) == cli.EXIT_USER_ERROR
+        assert f"expected a number between 0 and 1, came '{wrong}'" in capsys.readouterr().err
+
+
 CASES = [
     "against without held out",
     "behaviour: malformed",
@@ -160,13 +191,17 @@ CASES = [
     "no model",
     "nothing to resume",
     "output exists",
+    "predict: among and max error",
+    "predict: among and priors",
     "predict: blank article",
     "predict: empty file",
     "predict: folder",
     "predict: header only",
     "predict: missing column",
     "predict: missing file",
+    "predict: queue of nothing",
     "predict: text output",
+    "predict: two thresholds",
     "predict: unknown output",
     "predict: wrong encoding",
     "read: a table",
@@ -240,6 +275,19 @@ def wrong_inputs(folder: Path) -> dict[str, tuple[list[str], str]]:
         "predict: folder": (predict("taken"), "is a folder"),
         "predict: unknown output": (predict("good.jsonl", "out.xlsx"), ".xlsx is not one of"),
         "predict: text output": (predict("good.jsonl", "out.txt"), "predictions are rows"),
+        "predict: among and max error": (
+            [*predict("good.jsonl"), "--max-error", "0.1", "--among", "calm,move"],
+            "--max-error does not go with --among",
+        ),
+        "predict: among and priors": (
+            [*predict("good.jsonl"), "--adapt-priors", "--among", "calm,move"],
+            "--adapt-priors does not go with --among",
+        ),
+        "predict: two thresholds": (
+            [*predict("good.jsonl"), "--max-error", "0.1", "--abstain", "0.5"],
+            "Give one of them",
+        ),
+        "predict: queue of nothing": ([*predict("good.jsonl"), "--queue", str(folder / "q.csv")], "Say which with"),
         "no model": (["read", str(folder / "article.txt"), "--model", str(folder / "taken")], "not a model"),
         "read: a table": (["read", str(folder / "good.jsonl"), "--model", "MODEL"], "is a table; 'read' shows one"),
         "compare: missing file": (

@@ -1,15 +1,12 @@
 """Temperature scaling is folded into the weights; figures of calibration are not biased by the size of the sample."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conflict_framing.model import CheckpointClassifier
-from conflict_framing.model.calibration import Calibration
-from conflict_framing.model.layout import ModelLayout
+from conflict_framing.model.calibration import read_calibration
 from conflict_framing.train.calibration import fit_temperature, fold_temperature, with_temperature
 from conflict_framing.train.fit import Run
 from conflict_framing.train.metrics import all_metrics
@@ -74,7 +71,7 @@ def test_the_pipeline_gives_the_calibrated_probabilities(run: Run) -> None:
 
 
 def test_a_run_keeps_what_its_calibration_part_says(run: Run) -> None:
-    kept = Calibration.read(ModelLayout(run.layout.model).calibration)
+    kept = read_calibration(run.layout.model, run.classifier.classes_)
     part = [line for line in run.layout.split("calibration").read_text("utf-8").splitlines() if line]
     assert kept is not None
     assert len(part) == len(kept.units) == len(kept.references) == len(kept.probabilities) >= 20
@@ -83,10 +80,6 @@ def test_a_run_keeps_what_its_calibration_part_says(run: Run) -> None:
     assert run.evaluation is not None and run.evaluation.uncalibrated is not None
     # Folding cannot change a label, so the other metrics are the same.
     assert run.evaluation.uncalibrated.metrics["macro_f1"] == run.evaluation.model.metrics["macro_f1"]
-
-
-def test_no_calibration_without_a_part_for_it(tmp_path: Path) -> None:
-    assert Calibration.read(tmp_path / "calibration.json") is None
 
 
 def test_the_debiased_error_of_a_perfect_model_is_nearer_to_zero_than_the_plain_one() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from conflict_framing.data import Corpus, load_corpus
+from conflict_framing.model import CheckpointClassifier
 from conflict_framing.train.evaluation import evaluate_run, run_of
 from conflict_framing.train.fit import Run
 from conflict_framing.train.report import write_evaluation
@@ -78,6 +79,29 @@ def test_parts_of_the_data_are_measured_and_reported(run: Run, tmp_path: Path) -
     assert f"| wire \\| a | 45 | 15 | {wire.macro_f1:.3f} | {low:.3f} to {high:.3f} | {wire.accuracy:.3f} |" in report
     assert f"| speech | 15 | 5 | {speech.macro_f1:.3f} | too few | {speech.accuracy:.3f} | too few |" in report
     assert "Length: in words" in report
+
+
+def test_promises_of_the_calibration_part_are_in_the_report(calibrated: Path, other: Corpus, tmp_path: Path) -> None:
+    classifier = CheckpointClassifier.from_pretrained(calibrated, device="cpu")
+    evaluation = evaluate_run(None, other, classifier, name="other")
+    assert evaluation.selective is not None
+    told = evaluation.to_json()["selective"]
+    assert told["max_error"][0]["threshold"] == classifier.abstention(0.05).threshold
+    assert told["max_error"][0]["coverage"] == evaluation.selective.kept[0].coverage
+    write_evaluation(evaluation, tmp_path / "report")
+    report = (tmp_path / "report" / "report.md").read_text("utf-8")
+    assert f"(AURC) is {evaluation.selective.curve.aurc:.3f}" in report
+    assert f"| 0.05 | {classifier.abstention(0.05).threshold:.4f} |" in report
+    assert f"| 100 % | {1 - evaluation.model.metrics['accuracy']:.3f} |" in report
+    assert classifier.calibration is not None
+    classifier.calibration = classifier.calibration.model_copy(update={"units": [0] * 600})
+    write_evaluation(evaluate_run(None, other, classifier, name="other"), tmp_path / "nothing")
+    report = (tmp_path / "nothing" / "report.md").read_text("utf-8")
+    assert "| 0.05 | everything | 0.000 | – | – | – |" in report
+    assert "> Abstains on everything: an error of at most 5%" in report
+    classifier.calibration = None
+    write_evaluation(evaluate_run(None, other, classifier, name="other"), tmp_path / "bare")
+    assert "no calibration part" in (tmp_path / "bare" / "report.md").read_text("utf-8")
 
 
 def test_surest_errors_come_first(run: Run, other: Corpus) -> None:
