@@ -363,7 +363,7 @@ def _train(options: Any) -> int:
         return EXIT_INTERRUPTED
     if run.evaluation:
         print_evaluation(run.evaluation)
-        out.print(f"report  {run.layout.evaluation / 'report.md'}", soft_wrap=True)
+        out.print(f"report  {run.layout.evaluation / 'report.html'}", soft_wrap=True)
     out.print(f"model   {run.layout.model}", soft_wrap=True)
     return EXIT_OK
 
@@ -427,7 +427,8 @@ def _add_evaluate(commands: Any) -> None:
         f"""\
 DATA is one or more labelled files ({_FORMATS}). Beside the model stand a majority guess,
 TF-IDF and frozen embeddings (each with logistic regression), trained on the training split that
-the run keeps. With --output: metrics.json, report.md, confusion_matrix.png, predictions.jsonl.
+the run keeps. With --output: report.html (one page for screen and paper), and beside it report.md,
+metrics.json, confusion_matrix.png, predictions.jsonl.
 
 --behaviour asks whether the model does what the codebook says, in sentences made to show it: other
 actors, places, dates or spelling change no label (invariance); "no longer" or "far from" do change
@@ -517,8 +518,8 @@ def _evaluate_data(
     )
     print_evaluation(evaluation, brief=False)
     if output is not None:
-        write_evaluation(evaluation, output)
-        out.print(f"report  {output / 'report.md'}", soft_wrap=True)
+        report = write_evaluation(evaluation, output)
+        out.print(f"report  {report}", soft_wrap=True)
 
 
 def print_evaluation(evaluation: "Evaluation", brief: bool = True) -> None:

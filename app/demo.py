@@ -37,7 +37,7 @@ def run_demo(output: Path, recipe_name: str, out: Console, say: Callable[[str], 
     out.print()
     _print_headline(layout, out)
     for name, path in (
-        ("report", layout.evaluation / "report.md"),
+        ("report", layout.evaluation / "report.html"),
         ("model", layout.model),
         ("reading view", page),
     ):

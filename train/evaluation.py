@@ -1,5 +1,7 @@
 """Measure a classifier on labelled sentences, beside baselines trained on the same split."""
 
+import contextlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +14,10 @@ from ..data.behaviour import BehaviourGroup
 from ..data.codebook import Codebook
 from ..data.corpus import Corpus, load_corpus
 from ..data.errors import UserError
-from ..data.split import split_units
+from ..data.split import PARTS, split_units
 from ..model.backbone import resolve_backbone
 from ..model.classifier import CheckpointClassifier
+from ..model.folder import ModelFacts
 from ..model.layout import RunLayout
 from ..model.predict import prediction_columns
 from .baselines import fit_baselines
@@ -57,13 +60,27 @@ class Scored:
 
 
 @dataclass(frozen=True)
+class Part:
+    """How much a part of a corpus holds: sentences by label, and documents (or other units that stay whole)."""
+
+    sentences: dict[str, int]
+    documents: int
+
+    @classmethod
+    def of(cls, corpus: Corpus) -> Self:
+        return cls(corpus.counts(), len(set(split_units(corpus))))
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What was measured on one set of labelled sentences.
 
     Attributes:
         data: what the sentences are.
         n: how many.
+        measured: the same sentences, counted.
         codebook: of the labels.
+        facts: of the model that was measured.
         model: the classifier that was asked for.
         uncalibrated: the same before its temperature was applied; None for a model without one.
         baselines: in order of expected strength; empty where no training split is at hand.
@@ -72,11 +89,15 @@ class Evaluation:
         slices: the model's figures on parts of the sentences, e.g. by register.
         behaviour: how the model did in the behaviour tests; None where they were not run.
         selective: how the model's error falls where it answers only what it is sure of.
+        parts: of the corpus that the model was trained on; empty for a model without its run.
+        history: the run's log, an entry per line; empty for a model without its run.
     """
 
     data: str
     n: int
+    measured: Part
     codebook: Codebook
+    facts: ModelFacts
     model: Scored
     uncalibrated: Scored | None
     baselines: list[Scored]
@@ -85,6 +106,8 @@ class Evaluation:
     slices: list[SliceTable] = field(default_factory=list)
     behaviour: BehaviourResult | None = None
     selective: Selective | None = None
+    parts: dict[str, Part] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
 
     def headline(self) -> dict[str, float]:
         return {name: float(self.model.metrics[name]) for name in HEADLINE}
@@ -93,6 +116,7 @@ class Evaluation:
         return {
             "data": self.data,
             "sentences": self.n,
+            "documents": self.measured.documents,
             "labels": self.codebook.label_names,
             "classifiers": {scored.name: scored.metrics for scored in (self.model, *self.baselines)},
             "uncalibrated": self.uncalibrated.metrics if self.uncalibrated else None,
@@ -116,6 +140,8 @@ class Evaluation:
         data: str,
         notes: Sequence[str] = (),
         behaviour: Sequence[BehaviourGroup] = (),
+        parts: dict[str, Part] | None = None,
+        history: Sequence[dict[str, Any]] = (),
     ) -> Self:
         """Score a classifier's predictions and the baselines' probabilities on a corpus."""
         predictions = classifier.predict(corpus.texts)
@@ -133,7 +159,9 @@ class Evaluation:
         return cls(
             data=data,
             n=len(corpus),
+            measured=Part.of(corpus),
             codebook=corpus.codebook,
+            facts=classifier.facts,
             model=Scored.of("model", probabilities, corpus),
             uncalibrated=Scored.of("model, uncalibrated", with_temperature(probabilities, 1 / temperature), corpus)
             if temperature
@@ -144,6 +172,8 @@ class Evaluation:
             slices=slice_metrics(corpus, probabilities),
             behaviour=run_behaviour(classifier, behaviour) if behaviour else None,
             selective=Selective.of(probabilities, corpus.label_ids, split_units(corpus), classifier.calibration),
+            parts=parts or {},
+            history=list(history),
         )
 
 
@@ -171,15 +201,19 @@ def evaluate_run(
     notes = []
     fitted: list[tuple[str, npt.NDArray[Any]]] = []
     recipe = classifier.facts.recipe
-    if run is None or not run.split("train").exists():
+    split = {
+        name: load_corpus(run.split(name), codebook=classifier.codebook)
+        for name in PARTS
+        if run and run.split(name).exists()
+    }
+    if run is None or "train" not in split:
         notes.append("No baselines: the training split of this model is not at hand (give a run, not a bare model).")
     elif not baselines or not recipe.get("baselines", True):
         notes.append("No baselines: left out on demand.")
     else:
-        train = load_corpus(run.split("train"), codebook=classifier.codebook)
+        train = split["train"]
         if classifier.facts.training.get("start") == "contrastive":  # it learnt from both parts, so they may too
-            validation = load_corpus(run.split("validation"), codebook=classifier.codebook)
-            train = Corpus(train.sentences + validation.sentences, train.codebook)
+            train = Corpus(train.sentences + split["validation"].sentences, train.codebook)
         backbone = None
         try:
             backbone = resolve_backbone(str(recipe["backbone"]))
@@ -196,7 +230,18 @@ def evaluate_run(
             f"No sentence here has the label {', '.join(absent)}; macro-F1 is over the labels that occur "
             f"in the data or in a classifier's predictions."
         )
-    return Evaluation.of(corpus, classifier, fitted, name, notes, behaviour)
+    parts = {name: Part.of(part) for name, part in split.items()}
+    history = _history(run) if run else []
+    return Evaluation.of(corpus, classifier, fitted, name, notes, behaviour, parts, history)
+
+
+def _history(run: RunLayout) -> list[dict[str, Any]]:
+    """The entries of the run's log; a line that a crash tore off is passed over."""
+    entries = []
+    for line in run.log.read_text("utf-8").splitlines() if run.log.exists() else []:
+        with contextlib.suppress(json.JSONDecodeError):
+            entries.append(json.loads(line))
+    return entries
 
 
 def run_of(model: str | Path) -> RunLayout | None:

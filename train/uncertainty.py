@@ -92,9 +92,9 @@ def document_intervals(
         n_labels: how many labels there are.
 
     Returns:
-        ``macro_f1``, ``accuracy``, ``mcc`` as [low, high], and ``f1`` as one [low, high] per label
-        (of a label that never occurs: [0, 0]). With few documents they are too narrow, and with one they
-        have no width at all.
+        ``macro_f1``, ``accuracy``, ``mcc`` as [low, high], and ``precision``, ``recall``, ``f1`` as one
+        [low, high] per label (of a label that never occurs: [0, 0]). With few documents they are too narrow,
+        and with one they have no width at all.
     """
     figures = _drawn_metrics(draw_units(document_confusions(predictions, references, units, n_labels)))
     return {name: percentiles(values) for name, values in figures.items()}
@@ -161,8 +161,10 @@ def _drawn_metrics(drawn: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
     """Metrics of every draw, from confusion matrices of shape (draws, labels, labels)."""
     figures = confusion_metrics(drawn)
     # A label that a draw happens to miss has no F1 in it; one that never occurs has 0, as in the metrics.
-    occurs = drawn.sum(axis=1) + drawn.sum(axis=2) > 0
-    return figures | {"f1": np.where(occurs | ~occurs.any(axis=0), figures["f1"], np.nan)}
+    predicted, true = drawn.sum(axis=1), drawn.sum(axis=2)
+    for name, count in (("precision", predicted), ("recall", true), ("f1", predicted + true)):
+        figures[name] = np.where((count > 0) | ~(count > 0).any(axis=0), figures[name], np.nan)
+    return figures
 
 
 def ratio_interval(parts: npt.NDArray[Any], wholes: npt.NDArray[Any], units: Sequence[int]) -> list[float]:
@@ -191,7 +193,7 @@ def document_confusions(
 
 
 def confusion_metrics(confusions: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
-    """Macro-F1, accuracy, MCC and F1 by label of confusion matrices, shape (n, labels, labels).
+    """Macro-F1, accuracy, MCC, and precision, recall and F1 by label of confusion matrices (n, labels, labels).
 
     The same definitions as in ``metrics``: macro-F1 is over the labels that occur; the Matthews
     correlation coefficient is that of several labels (Gorodkin 2004).
@@ -202,11 +204,14 @@ def confusion_metrics(confusions: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any
     total = true.sum(axis=1)
     occurs = true + predicted > 0
     f1 = np.divide(2 * hits, true + predicted, out=np.zeros_like(hits), where=occurs)
+    precision, recall = (np.divide(hits, n, out=np.zeros_like(hits), where=n > 0) for n in (predicted, true))
     spread = np.sqrt((total**2 - (predicted**2).sum(axis=1)) * (total**2 - (true**2).sum(axis=1)))
     agreement = hits.sum(axis=1) * total - (predicted * true).sum(axis=1)
     return {
         "macro_f1": f1.sum(axis=1) / occurs.sum(axis=1),
         "accuracy": hits.sum(axis=1) / total,
         "mcc": np.divide(agreement, spread, out=np.zeros_like(total), where=spread > 0),
+        "precision": precision,
+        "recall": recall,
         "f1": f1,
     }

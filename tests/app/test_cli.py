@@ -40,8 +40,10 @@ def test_train_evaluate_predict_and_read(
 
     assert call("evaluate", corpus_file, "--model", run, "--output", tmp_path / "check") == cli.EXIT_OK
     shown = capsys.readouterr().out
+    assert f"report  {tmp_path / 'check' / 'report.html'}" in shown
     for name in ("model", "majority", "TF-IDF", "frozen embeddings", "attack", "support"):
         assert name in shown
+    assert (tmp_path / "check" / "report.html").exists()
     assert (tmp_path / "check" / "report.md").exists()
 
     assert call("predict", corpus_file, "--model", run, "--output", tmp_path / "out.csv") == cli.EXIT_OK

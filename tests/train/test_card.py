@@ -8,7 +8,7 @@ from conflict_framing.data import Codebook, Corpus, Sentence
 from conflict_framing.data.split import Split
 from conflict_framing.model.folder import ModelFacts
 from conflict_framing.train.card import write_card
-from conflict_framing.train.evaluation import Evaluation, Scored
+from conflict_framing.train.evaluation import Evaluation, Part, Scored
 
 EXPECTED = Path(__file__).parent / "model_card.md"
 
@@ -29,33 +29,37 @@ def make(path: Path, recipe: dict[str, Any] | None = None, training: dict[str, A
         "f1": [0.75, 0.92],
         "support": [1, 1],
         "confusion_matrix": [[1, 0], [0, 1]],
-        "intervals": {"macro_f1": [0.75, 0.875], "f1": [[0.7, 0.8], [0.9, 0.94]]},
+        "intervals": {"macro_f1": [0.75, 0.875], "f1": [[0.7, 0.8], [0.9, 0.94]], "ece": [0.0, 0.0812]},
     }
-    evaluation = Evaluation(
-        data="test split",
-        n=2,
-        codebook=codebook,
-        model=Scored("model", figures),
-        uncalibrated=None,
-        baselines=[Scored("majority", {**figures, "macro_f1": 0.4})],
-        notes=[],
-        rows=[],
-    )
     facts = ModelFacts(
         max_length=256,
         backbone="organisation/backbone",
         corpus_fingerprint="ab" * 32,
+        corpus_counts={"train": 6, "validation": 2, "calibration": 40, "test": 2},
         recipe={"name": "default", "seed": 13, **(recipe or {})},
         training={
             "epochs_run": 4.0,
             "best_epoch": 3.0,
             "validation_macro_f1": 0.8,
+            "temperature": 1.25,
             "seconds": 300.5,
             "device": "cpu",
             "torch": "2.13.0",
             "transformers": "5.23.0",
             **(training or {}),
         },
+    )
+    evaluation = Evaluation(
+        data="test split",
+        n=2,
+        measured=Part.of(corpus.select(range(8, 10))),
+        codebook=codebook,
+        facts=facts,
+        model=Scored("model", figures),
+        uncalibrated=Scored("model, uncalibrated", {**figures, "ece": 0.0917, "intervals": {"ece": [0.0512, 0.1304]}}),
+        baselines=[Scored("majority", {**figures, "macro_f1": 0.4})],
+        notes=[],
+        rows=[],
     )
     classifier: Any = SimpleNamespace(facts=facts, codebook=codebook)
     split = Split(corpus.select(range(6)), corpus.select(range(6, 8)), corpus.select([]), corpus.select(range(8, 10)))

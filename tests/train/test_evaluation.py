@@ -5,6 +5,7 @@ import pytest
 
 from conflict_framing.data import Corpus, load_corpus
 from conflict_framing.model import CheckpointClassifier
+from conflict_framing.model.layout import RunLayout
 from conflict_framing.train.evaluation import evaluate_run, run_of
 from conflict_framing.train.fit import Run
 from conflict_framing.train.report import write_evaluation
@@ -30,9 +31,27 @@ def test_baselines_stand_beside_the_model_and_repeat_exactly(run: Run, other: Co
     assert first.baselines[1].metrics["accuracy"] > 0.9  # one word decides, which TF-IDF sees
 
 
+def test_a_run_tells_its_parts_and_its_history(run: Run, corpus: Corpus, other: Corpus) -> None:
+    evaluation = evaluate_run(run.layout, other, run.classifier, name="other")
+    assert sum(sum(part.sentences.values()) for part in evaluation.parts.values()) == len(corpus)
+    assert list(evaluation.parts) == [name for name, count in run.classifier.facts.corpus_counts.items() if count]
+    assert evaluation.measured.sentences == {"attack": 10, "calm": 10, "move": 10}
+    assert evaluation.measured.documents == 10
+    assert [entry["epoch"] for entry in evaluation.history if "eval_macro_f1" in entry][:2] == [1, 2]
+
+
+def test_a_log_that_a_crash_tore_off_is_read_as_far_as_it_goes(run: Run, other: Corpus, tmp_path: Path) -> None:
+    torn = RunLayout(tmp_path)
+    torn.log.write_text('{"step": 10, "loss": 1.5, "epoch": 0.5}\n{"step": 20, "lo', "utf-8")
+    history = evaluate_run(torn, other, run.classifier, name="x").history
+    assert history == [{"step": 10, "loss": 1.5, "epoch": 0.5}]
+
+
 def test_bare_model_has_no_baselines_and_says_so(run: Run, other: Corpus) -> None:
     evaluation = evaluate_run(None, other, run.classifier, name="other")
     assert evaluation.baselines == []
+    assert evaluation.parts == {}
+    assert evaluation.history == []
     assert "training split" in evaluation.notes[0]
 
 

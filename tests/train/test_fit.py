@@ -53,6 +53,7 @@ def test_a_run_holds_what_a_person_can_open(run: Run, corpus: Corpus) -> None:
         "confusion_matrix.png",
         "metrics.json",
         "predictions.jsonl",
+        "report.html",
         "report.md",
     }
     assert not layout.checkpoints.exists()

@@ -16,6 +16,9 @@ def test_metrics_of_a_confusion_matrix_are_those_of_scikit_learn() -> None:
     assert found["mcc"][0] == pytest.approx(metrics.matthews_corrcoef(references, predictions))
     assert found["f1"][0, :3] == pytest.approx(metrics.f1_score(references, predictions, average=None))
     assert found["f1"][0, 3] == 0
+    for name in ("precision", "recall"):
+        wanted = getattr(metrics, f"{name}_score")(references, predictions, average=None)
+        assert found[name][0] == pytest.approx([*wanted, 0])
 
 
 def test_sentences_of_one_document_widen_the_interval() -> None:
@@ -45,7 +48,8 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
 def test_a_label_that_draws_miss_is_not_counted_as_wrong_in_them() -> None:
     references = [0, 1] * 20 + [2]  # label 2 in one document of many, and right
     intervals = document_intervals(references, references, list(range(41)), 4)
-    assert intervals["f1"] == [[1, 1], [1, 1], [1, 1], [0, 0]]
+    for name in ("precision", "recall", "f1"):
+        assert intervals[name] == [[1, 1], [1, 1], [1, 1], [0, 0]]
 
 
 def test_intervals_of_macro_f1_cover_the_truth_in_simulation() -> None:
