@@ -1,5 +1,5 @@
-"""A run and its three baselines on labelled real text: macro-F1 and F1 of every label, with 95 % intervals
-by bootstrap over documents.
+"""A run and its three baselines on labelled real text: macro-F1 and F1 of every label, calibration before and after,
+and what abstaining for a promised error gives, with 95 % intervals by bootstrap over documents.
 
     python benchmarks/real_text.py --model runs/demo
     python benchmarks/real_text.py --model runs/demo --sample
@@ -46,6 +46,35 @@ def measure(data: Path, model: str) -> None:
             for scored in (evaluation.model, *evaluation.baselines)
         ],
     )
+    print("\nProbabilities (lower is better):\n")
+    names = ("ece", "brier", "log_loss")
+    print_table(
+        ["classifier", *(f"{name} (95 %)" for name in names), "plain ECE", "of a perfect model"],
+        [
+            [
+                scored.name,
+                *(f"{scored.metrics[key]:.3f} ({interval(scored.metrics['intervals'][key])})" for key in names),
+                *(f"{scored.metrics[key]:.3f}" for key in ("ece_plain", "ece_plain_perfect")),
+            ]
+            for scored in (evaluation.uncalibrated, evaluation.model, *evaluation.baselines)
+            if scored
+        ],
+    )
+    if evaluation.selective and evaluation.selective.kept:
+        print("\nAbstaining for a promised error (the promise is made for text like the corpus):\n")
+        print_table(
+            ["--max-error", "answered", "95 %", "wrong among them", "95 %"],
+            [
+                [
+                    f"{kept.abstention.max_error:.2f}",
+                    f"{kept.coverage:.3f}",
+                    interval(kept.coverage_interval),
+                    "–" if kept.error is None else f"{kept.error:.3f}",
+                    interval(kept.error_interval) if kept.error_interval else "–",
+                ]
+                for kept in evaluation.selective.kept
+            ],
+        )
     for note in evaluation.notes:
         print(f"note: {note}")
 
