@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ..data.codebook import Codebook
 from ..data.errors import MissingExtraError, UserError
+from .explain import STEPS, Explanation, explain
 from .folder import ModelFacts, find_model, read_codebook, read_facts
 from .layout import ModelLayout
 
@@ -210,6 +211,23 @@ class CheckpointClassifier:
                     probabilities={name: float(value) for name, value in zip(names, row, strict=True)},
                     truncated=bool(cut),
                 )
+
+    def explain(
+        self, text: str, label: str | None = None, steps: int = STEPS, *, among: Sequence[str] | None = None
+    ) -> Explanation:
+        """Which words moved the model towards a label or away from it (see ``model/explain.py``).
+
+        Args:
+            text: one sentence.
+            label: to be explained; None takes the predicted one.
+            steps: of the integral; doubled where they are too few.
+            among: as in ``predict``.
+
+        Raises:
+            UserError: the model does not have the label, or its tokenizer gives no offsets.
+            MissingExtraError: captum is not installed.
+        """
+        return explain(self, text, label, steps=steps, among=among)
 
     def score(self, sentences: Sequence[str], labels: Sequence[str]) -> float:
         """Macro-F1 over the labels that occur in ``labels`` or in the predictions (0 to 1)."""

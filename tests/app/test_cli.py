@@ -69,6 +69,36 @@ def test_predict_with_rejected_rows_has_its_own_status(
     assert (tmp_path / "out.jsonl.rejected.jsonl").exists()
 
 
+def test_explain_shows_prints_and_writes(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "e.html"
+    arguments = ("explain", "The town was calm <b>.", "A raid began .", "--model", run.layout.folder, "--html", page)
+    assert call(*arguments) == cli.EXIT_OK
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "The town was calm <b>." in shown
+    assert "not why the label is right" in shown
+    assert "on special tokens" not in shown
+    assert "special tokens have +0.00" in shown
+    assert "<b>.</" not in page.read_text("utf-8")
+    assert call(*arguments) == cli.EXIT_USER_ERROR  # the page is kept
+    capsys.readouterr()
+    assert call("explain", "calm , raid", "--model", run.layout.folder, "--label", "move", "--json") == cli.EXIT_OK
+    told = json.loads(capsys.readouterr().out)
+    assert (told["label"], [word["text"] for word in told["words"]]) == ("move", ["calm", ",", "raid"])
+    assert call("explain", "calm", "--model", run.layout.folder, "--label", "nope") == cli.EXIT_USER_ERROR
+    assert "--label nope: expected one of the labels attack, calm, move" in capsys.readouterr().err
+    assert call("explain", " ", "--model", run.layout.folder) == cli.EXIT_USER_ERROR
+    assert "expected a sentence" in capsys.readouterr().err
+
+
+def test_read_explains_every_sentence(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    article = tmp_path / "a.txt"
+    article.write_text("The town was calm. A raid & clashes.", "utf-8")
+    page = tmp_path / "a.html"
+    assert call("read", article, "--model", run.layout.folder, "--explain", "--html", page) == cli.EXIT_OK
+    assert "The town was calm." in capsys.readouterr().out
+    assert page.read_text("utf-8").count('class="words"') == 2
+
+
 CASES = [
     "codebook",
     "empty corpus",
@@ -283,7 +313,8 @@ def test_recipe_prints_what_it_resolves_to(capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["train"], ["evaluate"], ["predict"], ["read"], ["corpus", "check"], ["recipe"], ["demo"]]
+    "command",
+    [[], ["train"], ["evaluate"], ["predict"], ["read"], ["explain"], ["corpus", "check"], ["recipe"], ["demo"]],
 )
 def test_help_teaches(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert call(*command, "--help") == cli.EXIT_OK
