@@ -42,6 +42,7 @@ class FramingClassifier(CheckpointClassifier):
 
     def _adopt(self, trained: CheckpointClassifier) -> Self:
         super().__init__(trained.model, trained.tokenizer, codebook=trained.codebook, facts=trained.facts)
+        self.reference, self.source = trained.reference, trained.source
         return self
 
     def fit(self, sentences: Sequence[str], labels: Sequence[str], documents: Sequence[str] | None = None) -> Self:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ..data.codebook import Codebook
 from ..data.errors import MissingExtraError, UserError
+from .drift import Reference, read_reference
 from .explain import STEPS, Explanation, explain
 from .folder import ModelFacts, find_model, read_codebook, read_facts
 from .layout import ModelLayout
@@ -68,6 +69,10 @@ class CheckpointClassifier:
     """Predicts with a Hugging Face sequence-classification checkpoint.
 
     Build it with ``from_pretrained``. Nothing here knows how models are trained.
+
+    Attributes:
+        reference: what input is compared with to tell drift, where the model has it.
+        source: the folder that it was loaded from.
     """
 
     def __init__(
@@ -82,6 +87,8 @@ class CheckpointClassifier:
         self.tokenizer = tokenizer
         self.codebook = codebook
         self.facts = facts
+        self.reference: Reference | None = None
+        self.source: Path | None = None
         self.batch_size = BATCH_SIZE
         model.train(False)
 
@@ -108,7 +115,7 @@ class CheckpointClassifier:
 
         source = find_model(name)
         facts = read_facts(source)
-        if not any(source.glob("*.safetensors")):
+        if not weights_of(source):
             raise UserError(
                 f"--model {name}: no .safetensors weights in {source}. Either the folder is incomplete, or its "
                 f"weights are pickled, and those are not loaded."
@@ -133,10 +140,13 @@ class CheckpointClassifier:
                 f"--model {name}: codebook.yaml and config.json name different labels; the folder is damaged."
             )
         facts = facts or ModelFacts(max_length=window_of(model, tokenizer), backbone=str(name))
-        return cls(model.to(pick_device(device)), tokenizer, codebook=codebook, facts=facts)
+        classifier = cls(model.to(pick_device(device)), tokenizer, codebook=codebook, facts=facts)
+        classifier.reference = read_reference(ModelLayout(source).reference, getattr(model.config, "hidden_size", None))
+        classifier.source = source
+        return classifier
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the model folder: checkpoint, tokenizer, codebook and facts.
+        """Write the model folder: checkpoint, tokenizer, codebook, facts and the reference where there is one.
 
         The folder opens with ``from_pretrained`` here and with ``transformers.pipeline``.
         """
@@ -151,6 +161,9 @@ class CheckpointClassifier:
         layout.weights.chmod(layout.config.stat().st_mode)
         layout.codebook.write_text(self.codebook.to_yaml(), "utf-8")
         self.facts.write(layout.facts)
+        layout.reference.unlink(missing_ok=True)  # of a model that stood here before
+        if self.reference:
+            self.reference.write(layout.reference)
 
     # --- predicting -----------------------------------------------------------------------------
 
@@ -270,6 +283,11 @@ class CheckpointClassifier:
                 probabilities[places] = torch.softmax(logits.float(), dim=-1).cpu().numpy()
         truncated = np.array([length > self.facts.max_length for length in lengths], bool)
         return _Scores(probabilities, truncated)
+
+
+def weights_of(folder: Path) -> list[Path]:
+    """The files of a model's weights, sorted; several where they were saved in parts."""
+    return sorted(path for path in folder.glob("*.safetensors") if path != ModelLayout(folder).reference)
 
 
 def renormalise(chosen: Probabilities) -> Probabilities:

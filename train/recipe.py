@@ -93,6 +93,7 @@ class Recipe(_Section):
     max_length: int = Field(ge=8)
     max_corpus: int | None = Field(ge=1)
     baselines: bool
+    reference: bool
     split: SplitSettings
     training: TrainingSettings
     few_labels: FewLabelsSettings

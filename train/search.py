@@ -207,7 +207,7 @@ def run_search(
             return left() < max(found.longest, monotonic() - trial_began)
 
         watch = _Watch(asked, out_of_time)
-        own = _changed(recipe, settings).model_copy(update={"baselines": False})
+        own = _changed(recipe, settings).model_copy(update={"baselines": False, "reference": False})
         folder = run.search / f"trial-{number}"
         try:
             tried = train_run(
