@@ -501,7 +501,8 @@ INPUT is text files (.txt, .md: articles, split into sentences with character of
 ({_FORMATS}) or - for standard input. The name of --output says its format.
 The input's columns are kept (one whose name is taken becomes input_<name>), then come label, score,
 p_<label>…, abstained, truncated. Rows stay in order. Rows without usable text go to
-OUTPUT.rejected.jsonl with the reason, and the exit status is 3.
+OUTPUT.rejected.jsonl with the reason, and the exit status is 3. OUTPUT.meta.json tells the model,
+the options, the counts, and how the input compares with the text that the model was trained on.
 
 examples:
   conflict-framing predict articles/*.txt --model runs/default --output labelled.jsonl
@@ -522,6 +523,9 @@ examples:
     _add_columns(parser, label=False)
     _add_among(parser)
     parser.add_argument(
+        "--no-drift", action="store_true", help="do not compare the input with the text that the model was trained on"
+    )
+    parser.add_argument(
         "--batch-size", type=_at_least(1), default=None, metavar="N", help="sentences per forward pass (default: 32)"
     )
     _add_encoding(parser)
@@ -533,7 +537,11 @@ def _predict(options: Any) -> int:
     from conflict_framing.model.predict import PredictOptions, check_paths, predict_files
 
     reading = PredictOptions(
-        text_column=options.text_column, encoding=options.encoding, input_format=options.format, among=options.among
+        text_column=options.text_column,
+        encoding=options.encoding,
+        input_format=options.format,
+        among=options.among,
+        drift=not options.no_drift,
     )
     check_paths(options.input, options.output, options=reading, overwrite=options.overwrite)
     classifier = CheckpointClassifier.from_pretrained(options.model, device=options.device)
@@ -555,6 +563,8 @@ def _predict(options: Any) -> int:
             f"{report.truncated:,} rows were longer than {classifier.facts.max_length} tokens "
             f"and were cut (column truncated)."
         )
+    if report.drift and report.drift.warning:
+        say(f"warning: {report.drift.warning}")
     if report.rejected:
         say(f"{report.rejected:,} of {report.read:,} rows rejected; each with its reason in {report.rejected_file}")
         return EXIT_INCOMPLETE

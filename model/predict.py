@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,10 @@ from ..data.tables import (
     read_text,
     require_file,
 )
-from .classifier import WINDOW, CheckpointClassifier, Prediction
+from .backbone import file_sha256
+from .classifier import WINDOW, CheckpointClassifier, Prediction, weights_of
+from .drift import Drift, Reservoir, measure_drift
+from .metadata import metadata_file, write_metadata
 
 _INT64 = 2**63
 
@@ -44,17 +47,22 @@ class PredictOptions:
         input_format: overrides what the names of the inputs say; standard input needs it, and is
             taken as the text of an article without.
         among: choose among these labels only (see ``CheckpointClassifier.predict``).
+        drift: compare the input with the model's training text.
     """
 
     text_column: str = "text"
     encoding: str = "utf-8"
     input_format: Format | None = None
     among: Sequence[str] | None = None
+    drift: bool = True
 
 
 @dataclass
 class PredictReport:
-    """What became of the rows: ``read`` is always ``written + rejected``."""
+    """What became of the rows: ``read`` is always ``written + rejected``.
+
+    ``drift`` is None where it was not asked for or the model has nothing to compare with.
+    """
 
     output: Path
     rejected_file: Path
@@ -63,6 +71,7 @@ class PredictReport:
     rejected: int = 0
     truncated: int = 0
     labels: Counter[str] = field(default_factory=Counter)
+    drift: Drift | None = None
 
 
 def prediction_columns(prediction: Prediction) -> dict[str, Any]:
@@ -90,7 +99,8 @@ def predict_files(
     Text files are articles: they are split into sentences, a row each, with ``document``,
     ``sentence`` (counts from 1), ``start`` and ``end`` (character offsets). Tables keep their
     columns; one whose name a prediction needs becomes ``input_<name>``. Rows that cannot be labelled
-    go to ``<output>.rejected.jsonl`` with the reason.
+    go to ``<output>.rejected.jsonl`` with the reason. ``<output>.meta.json`` tells model, options, counts
+    and drift.
 
     Args:
         classifier: what labels.
@@ -108,6 +118,8 @@ def predict_files(
     report = PredictReport(output, _rejected_file(output))
     kind = check_paths(inputs, output, options=options, overwrite=overwrite)
     output.parent.mkdir(parents=True, exist_ok=True)
+    sample = Reservoir()
+    sections: dict[str, Any] = {"model": _model_facts(classifier), "options": _options(inputs, options)}
     probe = classifier.predict("A probe.", among=options.among)  # wrong labels in `among` fail before any work
     with tempfile.TemporaryDirectory() as spool:
         sources = [_Source.of(path, options, Path(spool)) for path in inputs]
@@ -136,9 +148,13 @@ def predict_files(
                 report.rejected += len(bad)
                 report.truncated += sum(prediction.truncated for prediction in predictions)
                 report.labels.update(prediction.label for prediction in predictions)
+                if options.drift:
+                    for row in good:
+                        sample.add(row.values[options.text_column])
                 on_progress(report.read, survey.rows)
             writer.close()
             rejects.close()
+            report.drift = measure_drift(classifier, sample.items)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise UserError(
@@ -158,7 +174,28 @@ def predict_files(
     else:
         rejected_partial.unlink()
         report.rejected_file.unlink(missing_ok=True)
+    sections["counts"] = {
+        **{name: getattr(report, name) for name in ("read", "written", "rejected", "truncated")},
+        "labels": dict(report.labels),
+    }
+    sections["drift"] = report.drift.to_json() if report.drift else None
+    write_metadata(metadata_file(output), sections)
     return report
+
+
+def _model_facts(classifier: CheckpointClassifier) -> dict[str, Any]:
+    """Which model this is: the SHA-256 of its weights, where they stand in a folder."""
+    weights = weights_of(classifier.source) if classifier.source else []
+    return {
+        "folder": str(classifier.source) if classifier.source else None,
+        "weights_sha256": {path.name: file_sha256(path) for path in weights},
+        "backbone": classifier.facts.backbone,
+        "corpus_fingerprint": classifier.facts.corpus_fingerprint,
+    }
+
+
+def _options(inputs: Sequence[str | Path], options: PredictOptions) -> dict[str, Any]:
+    return {"inputs": [str(path) for path in inputs], **asdict(options)}
 
 
 def read_texts(inputs: Sequence[str | Path], options: PredictOptions) -> Iterator[str]:
@@ -192,7 +229,7 @@ def check_paths(
     kind = format_of(output)
     if kind == "text":
         raise UserError(f"{output}: predictions are rows; name the output .jsonl, .csv, .tsv or .parquet.")
-    for path in (output, _rejected_file(output), _partial(output)):
+    for path in (output, _rejected_file(output), metadata_file(output), _partial(output)):
         if path.exists() and not overwrite:
             raise UserError(f"{path} exists. Name another --output, or replace it with --overwrite.")
     for source in inputs:

@@ -69,6 +69,24 @@ def test_predict_with_rejected_rows_has_its_own_status(
     assert (tmp_path / "out.jsonl.rejected.jsonl").exists()
 
 
+def test_predict_warns_of_other_text(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    french = [{"text": f"Le ministère a dit que la vallée était calme ce matin, jour {n}."} for n in range(5)]
+    source = write_jsonl(tmp_path / "in.jsonl", french)
+    arguments = ("predict", source, "--model", run.layout.folder, "--output", tmp_path / "out.jsonl")
+    assert call(*arguments) == cli.EXIT_OK
+    warning = capsys.readouterr().err
+    assert "warning: The input differs from the training text: " in warning
+    assert "another language (fr 100%) than en" in warning
+    told = json.loads((tmp_path / "out.jsonl.meta.json").read_text("utf-8"))
+    assert told["drift"]["warning"] in warning
+    assert call(*arguments, "--overwrite", "--no-drift") == cli.EXIT_OK
+    assert "differs" not in capsys.readouterr().err
+    assert json.loads((tmp_path / "out.jsonl.meta.json").read_text("utf-8"))["drift"] is None
+    write_jsonl(source, tiny_rows(60, seed=4))
+    assert call(*arguments, "--overwrite") == cli.EXIT_OK
+    assert "differs" not in capsys.readouterr().err
+
+
 def test_explain_shows_prints_and_writes(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "e.html"
     arguments = ("explain", "The town was calm <b>.", "A raid began .", "--model", run.layout.folder, "--html", page)
