@@ -1,5 +1,6 @@
 """From labels to reading: articles with their sentences labelled."""
 
-from .reading import Reading, print_reading, read_article, to_html
+from .explanation import print_explanation
+from .reading import Reading, print_reading, read_article, read_texts, to_html
 
-__all__ = ["Reading", "print_reading", "read_article", "to_html"]
+__all__ = ["Reading", "print_explanation", "print_reading", "read_article", "read_texts", "to_html"]

@@ -1,8 +1,10 @@
 """Read an article with its sentences labelled: in the terminal and as one self-contained HTML page."""
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 from rich.console import Console, Group, RenderableType
@@ -15,6 +17,12 @@ from ..data.codebook import Codebook
 from ..data.errors import UserError
 from ..data.sentences import Span, split_sentences
 from ..model.classifier import CheckpointClassifier, Prediction
+from ..model.explain import Explanation
+from .explanation import AGAINST, CAVEAT, FOR, completeness, pieces, shaded, strongest
+
+# Fainter words are not marked in the page.
+_FAINT = 0.1
+_NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -25,26 +33,39 @@ class Reading:
         title: shown above the article, e.g. the file's name.
         sentences: each span with its prediction, in order.
         codebook: of the labels, in the order of the legend.
+        explanations: of the sentences, in the same order; None where they were not asked for.
+        article: whether the sentences are an article, which may have headings; else they are single texts.
     """
 
     title: str
     sentences: list[tuple[Span, Prediction]]
     codebook: Codebook
+    explanations: list[Explanation] | None = None
+    article: bool = True
 
     def counts(self) -> dict[str, int]:
         """Sentences per label, in the codebook's order."""
         found = Counter(prediction.label for _, prediction in self.sentences)
         return {name: found[name] for name in self.codebook.label_names}
 
-    def paragraphs(self) -> list[list[tuple[Span, Prediction]]]:
-        grouped: dict[int, list[tuple[Span, Prediction]]] = {}
-        for span, prediction in self.sentences:
-            grouped.setdefault(span.paragraph, []).append((span, prediction))
+    def paragraphs(self) -> list[list[tuple[Span, Prediction, Explanation | None]]]:
+        grouped: dict[int, list[tuple[Span, Prediction, Explanation | None]]] = {}
+        for (span, prediction), explanation in zip(self.sentences, self._explanations(), strict=True):
+            grouped.setdefault(span.paragraph, []).append((span, prediction, explanation))
         return list(grouped.values())
+
+    def _explanations(self) -> Sequence[Explanation | None]:
+        return self.explanations or [None] * len(self.sentences)
 
 
 def read_article(
-    article: str, classifier: CheckpointClassifier, *, title: str = "", among: list[str] | None = None
+    article: str,
+    classifier: CheckpointClassifier,
+    *,
+    title: str = "",
+    among: list[str] | None = None,
+    explained: bool = False,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Reading:
     """Split an article into sentences and label each.
 
@@ -53,6 +74,8 @@ def read_article(
         classifier: what labels.
         title: shown above the article.
         among: choose among these labels only.
+        explained: also attribute each label to the words of its sentence, which takes a second a sentence.
+        on_progress: called with sentences explained and sentences in all.
 
     Raises:
         UserError: no sentence in the text, or an unknown label in ``among``.
@@ -62,7 +85,20 @@ def read_article(
         raise UserError(f"{title or 'The article'}: no sentence in it.")
     predictions = classifier.predict([span.text for span in spans], among=among)
     names = among or classifier.classes_
-    return Reading(title, list(zip(spans, predictions, strict=True)), classifier.codebook.only(names))
+    sentences = list(zip(spans, predictions, strict=True))
+    explanations = []
+    for place, span in enumerate(spans if explained else [], start=1):
+        explanations.append(classifier.explain(span.text, among=among))
+        on_progress(place, len(spans))
+    return Reading(title, sentences, classifier.codebook.only(names), explanations if explained else None)
+
+
+def read_texts(texts: Sequence[str], explanations: Sequence[Explanation], classifier: CheckpointClassifier) -> Reading:
+    """Texts that are explained one by one, as a reading with a paragraph each."""
+    spans = [Span(text, 0, len(text), place) for place, text in enumerate(texts)]
+    predictions = classifier.predict(list(texts))
+    sentences = list(zip(spans, predictions, strict=True))
+    return Reading("What moved the model", sentences, classifier.codebook, list(explanations), article=False)
 
 
 def to_terminal(reading: Reading) -> RenderableType:
@@ -73,7 +109,7 @@ def to_terminal(reading: Reading) -> RenderableType:
     table.add_column(justify="right", no_wrap=True)
     table.add_column(ratio=1, overflow="fold")
     previous = None
-    for span, prediction in reading.sentences:
+    for (span, prediction), explanation in zip(reading.sentences, reading._explanations(), strict=True):
         if previous is not None and span.paragraph != previous:
             table.add_row()
         previous = span.paragraph
@@ -81,7 +117,9 @@ def to_terminal(reading: Reading) -> RenderableType:
         table.add_row(
             Text(codebook.title(prediction.label), style=style),
             Text(f"{prediction.score:.0%}", style="dim"),
-            Text(span.text + (" [cut]" if prediction.truncated else ""), style=style),
+            (shaded(explanation) if explanation else Text(span.text, style=style)).append(
+                " [cut]" * prediction.truncated
+            ),
         )
     legend = Text("  ").join(
         Text(f"{codebook.title(name)} {count}", style=_style(codebook, name))
@@ -117,16 +155,17 @@ def to_html(reading: Reading) -> str:
     places = {label["name"]: label["place"] for label in labels}
     paragraphs = [
         {
-            "heading": _is_heading(sentences),
+            "heading": reading.article and _is_heading([span for span, _, _ in sentences]),
             "sentences": [
                 {
-                    "text": span.text,
+                    "pieces": list(pieces(explanation)) if explanation else [(span.text, 0.0)],
                     "place": places[prediction.label],
                     "score": prediction.score,
                     "truncated": prediction.truncated,
                     "bars": [(places[name], value) for name, value in prediction.probabilities.items()],
+                    "moved": _moved(explanation, codebook) if explanation else None,
                 }
-                for span, prediction in sentences
+                for span, prediction, explanation in sentences
             ],
         }
         for sentences in reading.paragraphs()
@@ -135,10 +174,27 @@ def to_html(reading: Reading) -> str:
     environment.filters["percent"] = lambda value: f"{value:.0%}"
     source = files("conflict_framing.analysis").joinpath("templates", "reading.html.j2").read_text("utf-8")
     return environment.from_string(source).render(
-        title=reading.title, labels=labels, paragraphs=paragraphs, total=len(reading.sentences)
+        title=reading.title,
+        labels=labels,
+        paragraphs=paragraphs,
+        total=len(reading.sentences),
+        explained=reading.explanations is not None,
+        shaded=not reading.article,
+        caveat=CAVEAT,
+        hues={"for": FOR, "against": AGAINST},
+        faint=_FAINT,
     )
 
 
-def _is_heading(sentences: list[tuple[Span, Prediction]]) -> bool:
-    text = sentences[0][0].text
-    return len(sentences) == 1 and len(text) <= 110 and text[-1].isalnum()
+def _moved(explanation: Explanation, codebook: Codebook) -> dict[str, Any]:
+    return {
+        "title": codebook.title(explanation.label),
+        "words": [(word.text, word.attribution) for word in strongest(explanation, _NAMED)],
+        "completeness": completeness(explanation),
+        "complete": explanation.complete,
+    }
+
+
+def _is_heading(spans: Sequence[Span]) -> bool:
+    text = spans[0].text
+    return len(spans) == 1 and len(text) <= 110 and text[-1].isalnum()

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from conflict_framing.classifier import FramingClassifier, train_classifier
 from conflict_framing.data import Codebook, Corpus, UserError, load_corpus
-from conflict_framing.model import Prediction
+from conflict_framing.model import Explanation, Prediction
 
 try:
     __version__ = version("conflict-framing")
@@ -20,6 +20,7 @@ except PackageNotFoundError:  # a source tree that was never installed
 __all__ = [
     "Codebook",
     "Corpus",
+    "Explanation",
     "FramingClassifier",
     "Prediction",
     "UserError",

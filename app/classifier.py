@@ -48,6 +48,7 @@ class FramingClassifier(CheckpointClassifier):
             facts=trained.facts,
             calibration=trained.calibration,
         )
+        self.reference, self.source = trained.reference, trained.source
         return self
 
     def fit(self, sentences: Sequence[str], labels: Sequence[str], documents: Sequence[str] | None = None) -> Self:

@@ -2,11 +2,13 @@
 
 import argparse
 import errno
+import json
 import math
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -126,6 +128,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_compare(commands)
     _add_predict(commands)
     _add_read(commands)
+    _add_explain(commands)
     _add_corpus(commands)
     _add_recipe(commands)
     _add_demo(commands)
@@ -709,7 +712,8 @@ INPUT is text files (.txt, .md: articles, split into sentences with character of
 ({_FORMATS}) or - for standard input. The name of --output says its format.
 The input's columns are kept (one whose name is taken becomes input_<name>), then come label, score,
 p_<label>…, abstained, truncated. Rows stay in order. Rows without usable text go to
-OUTPUT.rejected.jsonl with the reason, and the exit status is 3.
+OUTPUT.rejected.jsonl with the reason, and the exit status is 3. OUTPUT.meta.json tells the model,
+the options, the counts, and how the input compares with the text that the model was trained on.
 
 --abstain and --max-error mark unsure rows in the column abstained; their label stays, as a guess.
 --max-error 0.05 sets the threshold so that, with 95 % confidence, at most 5 % of the answered are
@@ -750,6 +754,9 @@ examples:
         "--adapt-priors", action="store_true", help="adapt the probabilities to the label shares of the input"
     )
     parser.add_argument(
+        "--no-drift", action="store_true", help="do not compare the input with the text that the model was trained on"
+    )
+    parser.add_argument(
         "--batch-size", type=_at_least(1), default=None, metavar="N", help="sentences per forward pass (default: 32)"
     )
     _add_encoding(parser)
@@ -757,8 +764,6 @@ examples:
 
 
 def _predict(options: Any) -> int:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from conflict_framing.model import CheckpointClassifier
     from conflict_framing.model.predict import PredictOptions, check_paths, predict_files
 
@@ -772,29 +777,20 @@ def _predict(options: Any) -> int:
         adapt_priors=options.adapt_priors,
         queue=Path(options.queue) if options.queue else None,
         queue_size=options.queue_size,
+        drift=not options.no_drift,
     )
     check_paths(options.input, options.output, options=reading, overwrite=options.overwrite)
     classifier = CheckpointClassifier.from_pretrained(options.model, device=options.device)
     if options.batch_size:
         classifier.batch_size = options.batch_size
-    bar = Progress(
-        TextColumn("Labelling"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("rows  left"),
-        TimeRemainingColumn(),
-        console=err,
-    )
-    bar.disable = not err.is_terminal
-    with bar:
-        task = bar.add_task("predict", total=None)
+    with _bar("Labelling", "rows") as on_progress:
         report = predict_files(
             classifier,
             options.input,
             options.output,
             options=reading,
             overwrite=options.overwrite,
-            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+            on_progress=on_progress,
         )
     counts = ", ".join(f"{name} {report.labels[name]:,}" for name in options.among or classifier.classes_)
     out.print(f"{report.written:,} rows to {report.output}: {counts}", soft_wrap=True, markup=False)
@@ -805,6 +801,8 @@ def _predict(options: Any) -> int:
         )
     _print_abstention(report)
     _print_priors(report, classifier.classes_)
+    if report.drift and report.drift.warning:
+        say(f"warning: {report.drift.warning}")
     if report.rejected:
         say(f"{report.rejected:,} of {report.read:,} rows rejected; each with its reason in {report.rejected_file}")
         return EXIT_INCOMPLETE
@@ -837,6 +835,17 @@ def _print_priors(report: "PredictReport", labels: Sequence[str]) -> None:
     out.print(table)
 
 
+@contextmanager
+def _bar(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar where there is a terminal; gives what is called with how much is done and how much there is."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TextColumn(f"{unit}  left"), TimeRemainingColumn())
+    with Progress(*columns, console=err, disable=not err.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
 def _add_read(commands: Any) -> None:
     parser = _command(
         commands,
@@ -845,15 +854,18 @@ def _add_read(commands: Any) -> None:
         "show an article with its sentences coloured by framing",
         """\
 In the terminal, and with --html as one self-contained page with legend, counts and the
-probabilities on hover.
+probabilities on hover. --explain also shades the words by how far they moved the model, which takes
+about a second a sentence (see conflict-framing explain --help).
 
-example:
+examples:
   conflict-framing read article.txt --model runs/default --html article.html
+  conflict-framing read article.txt --model runs/default --explain --html article.html
 """,
     )
     parser.add_argument("article", metavar="ARTICLE", help="a text file, also gzipped; - is standard input")
     _add_model(parser)
     parser.add_argument("--html", metavar="FILE", help="write the page there")
+    parser.add_argument("--explain", action="store_true", help="also show which words moved the model")
     _add_among(parser)
     _add_encoding(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace what stands at --html")
@@ -876,12 +888,82 @@ def _read(options: Any) -> int:
     article = read_text(options.article, options.encoding)
     classifier = CheckpointClassifier.from_pretrained(options.model, device=options.device)
     title = display_name(options.article) if options.article == "-" else Path(options.article).name
-    reading = read_article(article, classifier, title=title, among=options.among)
+    with _bar("Explaining", "sentences") if options.explain else nullcontext(_nothing) as on_progress:
+        reading = read_article(
+            article, classifier, title=title, among=options.among, explained=options.explain, on_progress=on_progress
+        )
     print_reading(reading, out)
+    rough = sum(not explanation.complete for explanation in reading.explanations or ())
+    if rough:
+        say(f"warning: the attributions of {rough} of {len(reading.sentences)} sentences are rough.")
     if page is not None:
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(to_html(reading), "utf-8")
         out.print(f"page  {page}", soft_wrap=True)
+    return EXIT_OK
+
+
+def _nothing(done: int, total: int) -> None:
+    pass
+
+
+def _add_explain(commands: Any) -> None:
+    from conflict_framing.model.explain import MOST_STEPS, STEPS, TOLERANCE
+
+    parser = _command(
+        commands,
+        "explain",
+        _explain,
+        "show which words moved the model",
+        f"""\
+Each TEXT is one sentence. Every word gets an attribution by integrated gradients (Sundararajan, Taly
+and Yan 2017): how far it moved the log-odds of the label, against the same sentence with blanks for
+its words. They sum to the whole change but for a gap, which is told; where it is above {TOLERANCE:.0%}, the steps
+are doubled, up to {MOST_STEPS}. It says what moved the model, not why the label is right.
+
+examples:
+  conflict-framing explain "The valley is calm after the clashes." --model runs/default
+  conflict-framing explain "The valley is calm." --model runs/default --label escalation_report --json
+""",
+    )
+    parser.add_argument("text", nargs="+", metavar="TEXT", help="a sentence, in quotes")
+    _add_model(parser)
+    parser.add_argument("--label", metavar="NAME", help="explain this label (default: the predicted one)")
+    parser.add_argument(
+        "--steps",
+        type=_at_least(1),
+        default=STEPS,
+        metavar="N",
+        help=f"points of the integral to begin with (default: {STEPS})",
+    )
+    parser.add_argument("--html", metavar="FILE", help="write a page there")
+    parser.add_argument("--json", action="store_true", help="print JSON, one line a text")
+    parser.add_argument("--overwrite", action="store_true", help="replace what stands at --html")
+
+
+def _explain(options: Any) -> int:
+    from conflict_framing.analysis import print_explanation, read_texts, to_html
+    from conflict_framing.model import CheckpointClassifier
+
+    page = Path(options.html) if options.html else None
+    if page is not None and page.exists() and not options.overwrite:
+        raise UserError(f"{page} exists. Name another --html, or replace it with --overwrite.")
+    if not all(text.strip() for text in options.text):
+        raise UserError("TEXT: expected a sentence, came nothing but blanks.")
+    classifier = CheckpointClassifier.from_pretrained(options.model, device=options.device)
+    explanations = []
+    for text in options.text:
+        explanation = classifier.explain(text, options.label, options.steps)
+        explanations.append(explanation)
+        if options.json:
+            out.print(json.dumps(explanation.to_json(), ensure_ascii=False), markup=False, soft_wrap=True)
+        else:
+            print_explanation(explanation, classifier.codebook, out)
+            out.print()
+    if page is not None:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(to_html(read_texts(options.text, explanations, classifier)), "utf-8")
+        say(f"page  {page}")
     return EXIT_OK
 
 

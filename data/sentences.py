@@ -36,6 +36,20 @@ _GOES_ON = re.compile(
     re.VERBOSE,
 )
 
+# Scripts without blanks between words count each sign as one. Marks that combine with a letter (Devanagari,
+# Arabic) are no \w for Python, so a word is told by what it is not: white space and punctuation.
+_SIGN = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+_PUNCTUATION = r"""!-/:-@\[-`{-~‘-‟…–—«»‹›¿¡،؛؟।、。！，？"""
+_WORD = re.compile(rf"[{_SIGN}]|[^\s{_SIGN}{_PUNCTUATION}]+(?:[-'’.,][^\s{_SIGN}{_PUNCTUATION}]+)*|[{_PUNCTUATION}]+")
+
+
+def split_words(text: str) -> list[tuple[int, int]]:
+    """The words of a text, runs of punctuation apart: ``(start, end)`` in characters, in order.
+
+    What is between them is white space. "cease-fire", "4,200" and "U.N" are one word each.
+    """
+    return [match.span() for match in _WORD.finditer(text)]
+
 
 def split_sentences(article: str) -> list[Span]:
     """The sentences of an article in order.

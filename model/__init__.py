@@ -1,5 +1,6 @@
 """Backbones, checkpoints and prediction."""
 
 from .classifier import CheckpointClassifier, Prediction
+from .explain import Explanation
 
-__all__ = ["CheckpointClassifier", "Prediction"]
+__all__ = ["CheckpointClassifier", "Explanation", "Prediction"]

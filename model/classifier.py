@@ -16,6 +16,8 @@ from ..data.codebook import Codebook
 from ..data.errors import MissingExtraError, UserError
 from .abstain import CONFIDENCE, Abstention, threshold_for
 from .calibration import Calibration, missing_calibration, read_calibration
+from .drift import Reference, read_reference
+from .explain import STEPS, Explanation, explain
 from .folder import ModelFacts, find_model, read_codebook, read_facts
 from .layout import ModelLayout
 
@@ -83,6 +85,10 @@ class CheckpointClassifier:
     """Predicts with a Hugging Face sequence-classification checkpoint.
 
     Build it with ``from_pretrained``. Nothing here knows how models are trained.
+
+    Attributes:
+        reference: what input is compared with to tell drift, where the model has it.
+        source: the folder that it was loaded from.
     """
 
     def __init__(
@@ -99,6 +105,8 @@ class CheckpointClassifier:
         self.codebook = codebook
         self.facts = facts
         self.calibration = calibration
+        self.reference: Reference | None = None
+        self.source: Path | None = None
         self.batch_size = BATCH_SIZE
         model.train(False)
 
@@ -125,7 +133,7 @@ class CheckpointClassifier:
 
         source = find_model(name)
         facts = read_facts(source)
-        if not any(source.glob("*.safetensors")):
+        if not weights_of(source):
             raise UserError(
                 f"--model {name}: no .safetensors weights in {source}. Either the folder is incomplete, or its "
                 f"weights are pickled, and those are not loaded."
@@ -150,11 +158,20 @@ class CheckpointClassifier:
                 f"--model {name}: codebook.yaml and config.json name different labels; the folder is damaged."
             )
         facts = facts or ModelFacts(max_length=window_of(model, tokenizer), backbone=str(name))
-        calibration = read_calibration(source, labels)
-        return cls(model.to(pick_device(device)), tokenizer, codebook=codebook, facts=facts, calibration=calibration)
+        classifier = cls(
+            model.to(pick_device(device)),
+            tokenizer,
+            codebook=codebook,
+            facts=facts,
+            calibration=read_calibration(source, labels),
+        )
+        classifier.reference = read_reference(ModelLayout(source).reference, getattr(model.config, "hidden_size", None))
+        classifier.source = source
+        return classifier
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the model folder: checkpoint, tokenizer, codebook, facts and, where there is one, calibration.
+        """Write the model folder: checkpoint, tokenizer, codebook, facts and, where there are any, calibration and
+        reference.
 
         The folder opens with ``from_pretrained`` here and with ``transformers.pipeline``.
         """
@@ -169,8 +186,12 @@ class CheckpointClassifier:
         layout.weights.chmod(layout.config.stat().st_mode)
         layout.codebook.write_text(self.codebook.to_yaml(), "utf-8")
         self.facts.write(layout.facts)
+        for stale in (layout.calibration, layout.reference):  # of a model that stood here before
+            stale.unlink(missing_ok=True)
         if self.calibration:
             self.calibration.write(layout.calibration)
+        if self.reference:
+            self.reference.write(layout.reference)
 
     # --- predicting -----------------------------------------------------------------------------
 
@@ -252,6 +273,23 @@ class CheckpointClassifier:
             for row, cut in zip(chosen, scores.truncated, strict=True):
                 yield Prediction.of(names, row, cut, abstain_below)
 
+    def explain(
+        self, text: str, label: str | None = None, steps: int = STEPS, *, among: Sequence[str] | None = None
+    ) -> Explanation:
+        """Which words moved the model towards a label or away from it (see ``model/explain.py``).
+
+        Args:
+            text: one sentence.
+            label: to be explained; None takes the predicted one.
+            steps: of the integral; doubled where they are too few.
+            among: as in ``predict``.
+
+        Raises:
+            UserError: the model does not have the label, or its tokenizer gives no offsets.
+            MissingExtraError: captum is not installed.
+        """
+        return explain(self, text, label, steps=steps, among=among)
+
     def score(self, sentences: Sequence[str], labels: Sequence[str]) -> float:
         """Macro-F1 over the labels that occur in ``labels`` or in the predictions (0 to 1)."""
         from sklearn.metrics import f1_score
@@ -293,6 +331,11 @@ class CheckpointClassifier:
                 probabilities[places] = torch.softmax(logits.float(), dim=-1).cpu().numpy()
         truncated = np.array([length > self.facts.max_length for length in lengths], bool)
         return _Scores(probabilities, truncated)
+
+
+def weights_of(folder: Path) -> list[Path]:
+    """The files of a model's weights, sorted; several where they were saved in parts."""
+    return sorted(path for path in folder.glob("*.safetensors") if path != ModelLayout(folder).reference)
 
 
 def renormalise(chosen: Probabilities) -> Probabilities:

@@ -34,6 +34,11 @@ class ModelLayout:
         return self.folder / "calibration.json"
 
     @property
+    def reference(self) -> Path:
+        """Training text as embeddings, to tell other text by; not in older folders."""
+        return self.folder / "reference.safetensors"
+
+    @property
     def card(self) -> Path:
         return self.folder / "README.md"
 

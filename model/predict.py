@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,11 @@ from ..data.tables import (
     require_file,
 )
 from .abstain import Abstention
+from .backbone import file_sha256
 from .calibration import missing_calibration
-from .classifier import WINDOW, CheckpointClassifier, Prediction
-from .metadata import write_metadata
+from .classifier import WINDOW, CheckpointClassifier, Prediction, weights_of
+from .drift import Drift, Reservoir, measure_drift
+from .metadata import metadata_file, write_metadata
 from .priors import KeptPosteriors, PriorEstimate, adapt, estimate_priors
 from .queue import QUEUE_COLUMNS, Queue
 
@@ -58,6 +60,7 @@ class PredictOptions:
         adapt_priors: adapt the probabilities to the label shares of the input (see ``priors``).
         queue: a table of the least sure abstained rows, for people to label.
         queue_size: at most so many.
+        drift: compare the input with the model's training text.
     """
 
     text_column: str = "text"
@@ -69,6 +72,7 @@ class PredictOptions:
     adapt_priors: bool = False
     queue: Path | None = None
     queue_size: int = 1000
+    drift: bool = True
 
 
 @dataclass
@@ -80,6 +84,8 @@ class PredictReport:
         void: why the promise of ``abstention`` does not hold for this input; empty where it does.
         queue: the queue's file, and ``queued`` the rows in it.
         priors: the label shares that the probabilities were adapted to.
+        drift: how far the input is from the training text; None where it was not asked for or the model has
+            nothing to compare with.
     """
 
     output: Path
@@ -95,10 +101,17 @@ class PredictReport:
     queue: Path | None = None
     queued: int = 0
     priors: PriorEstimate | None = None
+    drift: Drift | None = None
 
     def metadata(self, labels: Sequence[str]) -> dict[str, Any]:
         """The sections of ``<output>.meta.json``."""
-        sections: dict[str, Any] = {}
+        sections: dict[str, Any] = {
+            "counts": {
+                **{name: getattr(self, name) for name in ("read", "written", "rejected", "truncated")},
+                "labels": dict(self.labels),
+            },
+            "drift": self.drift.to_json() if self.drift else None,
+        }
         if self.abstention:
             guarantee = self.abstention.guarantee(self.void)
             counts = {"rows": self.written, "abstained": self.abstained}
@@ -133,8 +146,8 @@ def predict_files(
     Text files are articles: they are split into sentences, a row each, with ``document``,
     ``sentence`` (counts from 1), ``start`` and ``end`` (character offsets). Tables keep their
     columns; one whose name a prediction needs becomes ``input_<name>``. Rows that cannot be labelled
-    go to ``<output>.rejected.jsonl`` with the reason. What was done besides labelling (abstention, adapted
-    probabilities) is told in ``<output>.meta.json``.
+    go to ``<output>.rejected.jsonl`` with the reason. ``<output>.meta.json`` tells model, options, counts,
+    drift, and what was done besides labelling (abstention, adapted probabilities).
 
     Args:
         classifier: what labels.
@@ -155,6 +168,7 @@ def predict_files(
     if options.adapt_priors and classifier.calibration is None:
         raise missing_calibration("--adapt-priors")
     output.parent.mkdir(parents=True, exist_ok=True)
+    sample = Reservoir()
     probe = classifier.predict("A probe.", among=options.among)  # wrong labels in `among` fail before any work
     with tempfile.TemporaryDirectory() as spool:
         sources = [_Source.of(path, options, Path(spool)) for path in inputs]
@@ -192,9 +206,15 @@ def predict_files(
                 report.truncated += sum(prediction.truncated for prediction in predictions)
                 report.abstained += sum(prediction.abstained for prediction in predictions)
                 report.labels.update(prediction.label for prediction in predictions)
+                if options.drift:
+                    for row in good:
+                        sample.add(row.values[options.text_column])
                 on_progress(report.read, survey.rows)
             writer.close()
             rejects.close()
+            report.drift = measure_drift(classifier, sample.items)
+            if report.drift and report.drift.warning:
+                report.void.append("the input differs from the training text")
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise UserError(
@@ -217,11 +237,8 @@ def predict_files(
     if options.queue:
         report.queue, report.queued = options.queue, len(queue)
         queue.write(options.queue, survey.columns)
-    metadata = report.metadata(classifier.classes_)
-    if metadata:
-        write_metadata(_metadata_file(output), metadata)
-    else:
-        _metadata_file(output).unlink(missing_ok=True)
+    facts = {"model": _model_facts(classifier), "options": _options(inputs, options)}
+    write_metadata(metadata_file(output), facts | report.metadata(classifier.classes_))
     return report
 
 
@@ -297,6 +314,21 @@ def _abstention(classifier: CheckpointClassifier, options: PredictOptions) -> Ab
     return None if options.abstain_below is None else Abstention(options.abstain_below)
 
 
+def _model_facts(classifier: CheckpointClassifier) -> dict[str, Any]:
+    """Which model this is: the SHA-256 of its weights, where they stand in a folder."""
+    weights = weights_of(classifier.source) if classifier.source else []
+    return {
+        "folder": str(classifier.source) if classifier.source else None,
+        "weights_sha256": {path.name: file_sha256(path) for path in weights},
+        "backbone": classifier.facts.backbone,
+        "corpus_fingerprint": classifier.facts.corpus_fingerprint,
+    }
+
+
+def _options(inputs: Sequence[str | Path], options: PredictOptions) -> dict[str, Any]:
+    return {"inputs": [str(path) for path in inputs], **asdict(options)}
+
+
 def read_texts(inputs: Sequence[str | Path], options: PredictOptions) -> Iterator[str]:
     """The sentences of text files and tables, in order; rows without usable text are passed over.
 
@@ -336,7 +368,7 @@ def check_paths(
             raise UserError(f"{options.queue} exists. Name another --queue, or replace it with --overwrite.")
         if options.queue.absolute() == output.absolute():
             raise UserError(f"{options.queue} is the output too. Name another --queue.")
-    for path in (output, _rejected_file(output), _metadata_file(output), _partial(output)):
+    for path in (output, _rejected_file(output), metadata_file(output), _partial(output)):
         if path.exists() and not overwrite:
             raise UserError(f"{path} exists. Name another --output, or replace it with --overwrite.")
     for source in inputs:
@@ -373,10 +405,6 @@ def _partial(path: Path) -> Path:
 
 def _rejected_file(output: Path) -> Path:
     return output.with_name(output.name + ".rejected.jsonl")
-
-
-def _metadata_file(output: Path) -> Path:
-    return output.with_name(output.name + ".meta.json")
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from ..data.errors import MissingExtraError, UserError
 from ..data.split import Split, split_corpus, split_units
 from ..model.backbone import Backbone, hub_failure, resolve_backbone
 from ..model.classifier import CheckpointClassifier, pick_device, quiet_transformers, window_of
+from ..model.drift import Reference
 from ..model.folder import ModelFacts
 from ..model.layout import ModelLayout, RunLayout
 from .behaviour import groups_for
@@ -52,6 +53,7 @@ try:
     from .noise import noisy_copies
     from .precision import uses_bf16
     from .progress import InterruptCallback, ProgressCallback, bar
+    from .reference import make_reference, sampled
     from .swaps import swapped_copies
 except ImportError as error:
     raise MissingExtraError(error.name or "torch", "train", "Training") from None
@@ -164,6 +166,9 @@ def train_run(
     classifier = CheckpointClassifier(cast(Any, model), tokenizer, codebook=corpus.codebook, facts=facts)
     classifier.calibration = calibrate(classifier, split)
     facts.training["temperature"] = classifier.calibration.temperature if classifier.calibration else None
+    # A run with few labels holds nothing out that limits could be measured on.
+    if recipe.reference and not few:
+        classifier.reference = _reference(classifier, split, recipe.seed)
     classifier.save_pretrained(folder.model)
     if classifier.calibration is None and recipe.split.calibration:
         say("note: too few sentences to calibrate the probabilities on, so they stay as they came out of training.")
@@ -181,6 +186,12 @@ def train_run(
     finished.state.unlink()
     state.wait_for_everyone()
     return Run(finished, classifier, evaluation)
+
+
+def _reference(classifier: CheckpointClassifier, split: Split, seed: int) -> Reference:
+    train, held_out = sampled(split, seed)
+    with bar("Reference", len(train) + len(held_out), "sentences") as advance:
+        return make_reference(classifier, train, held_out, seed, advance)
 
 
 def has_few_labels(recipe: Recipe, split: Split, teacher: Teacher | None) -> bool:

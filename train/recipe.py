@@ -96,6 +96,7 @@ class Recipe(_Section):
     max_corpus: int | None = Field(ge=1)
     baselines: bool
     behaviour: bool
+    reference: bool
     split: SplitSettings
     training: TrainingSettings
     few_labels: FewLabelsSettings

@@ -205,7 +205,7 @@ def run_search(
             return left() < max(found.longest, monotonic() - trial_began)
 
         watch = _Watch(asked, out_of_time)
-        own = _changed(recipe, settings).uncalibrated().model_copy(update={"baselines": False})
+        own = _changed(recipe, settings).uncalibrated().model_copy(update={"baselines": False, "reference": False})
         folder = run.search / f"trial-{number}"
         try:
             tried = train_run(

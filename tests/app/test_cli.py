@@ -160,7 +160,9 @@ def test_predict_abstains_and_tells_its_promise(
     shown = capsys.readouterr()
     assert "This promise is void: the probabilities were adapted" in shown.err
     assert "Label shares, by EM" in shown.out
-    assert set(json.loads((tmp_path / "out.csv.meta.json").read_text("utf-8"))) == {"abstention", "priors"}
+    assert {"model", "counts", "abstention", "priors"} <= set(
+        json.loads((tmp_path / "out.csv.meta.json").read_text("utf-8"))
+    )
 
     assert call(*predict, "--max-error", "0.001") == cli.EXIT_OK
     shown = capsys.readouterr()
@@ -173,6 +175,54 @@ def test_predict_abstains_and_tells_its_promise(
     for wrong in ("0", "1", "nan", "few"):
         assert call(*predict, "--abstain", wrong) == cli.EXIT_USER_ERROR
         assert f"expected a number between 0 and 1, came '{wrong}'" in capsys.readouterr().err
+
+
+def test_predict_warns_of_other_text(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    french = [{"text": f"Le ministère a dit que la vallée était calme ce matin, jour {n}."} for n in range(5)]
+    source = write_jsonl(tmp_path / "in.jsonl", french)
+    arguments = ("predict", source, "--model", run.layout.folder, "--output", tmp_path / "out.jsonl")
+    assert call(*arguments) == cli.EXIT_OK
+    warning = capsys.readouterr().err
+    assert "warning: The input differs from the training text: " in warning
+    assert "another language (fr 100%) than en" in warning
+    told = json.loads((tmp_path / "out.jsonl.meta.json").read_text("utf-8"))
+    assert told["drift"]["warning"] in warning
+    assert call(*arguments, "--overwrite", "--no-drift") == cli.EXIT_OK
+    assert "differs" not in capsys.readouterr().err
+    assert json.loads((tmp_path / "out.jsonl.meta.json").read_text("utf-8"))["drift"] is None
+    write_jsonl(source, tiny_rows(60, seed=4))
+    assert call(*arguments, "--overwrite") == cli.EXIT_OK
+    assert "differs" not in capsys.readouterr().err
+
+
+def test_explain_shows_prints_and_writes(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "e.html"
+    arguments = ("explain", "The town was calm <b>.", "A raid began .", "--model", run.layout.folder, "--html", page)
+    assert call(*arguments) == cli.EXIT_OK
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "The town was calm <b>." in shown
+    assert "not why the label is right" in shown
+    assert "on special tokens" not in shown
+    assert "special tokens have +0.00" in shown
+    assert "<b>.</" not in page.read_text("utf-8")
+    assert call(*arguments) == cli.EXIT_USER_ERROR  # the page is kept
+    capsys.readouterr()
+    assert call("explain", "calm , raid", "--model", run.layout.folder, "--label", "move", "--json") == cli.EXIT_OK
+    told = json.loads(capsys.readouterr().out)
+    assert (told["label"], [word["text"] for word in told["words"]]) == ("move", ["calm", ",", "raid"])
+    assert call("explain", "calm", "--model", run.layout.folder, "--label", "nope") == cli.EXIT_USER_ERROR
+    assert "--label nope: expected one of the labels attack, calm, move" in capsys.readouterr().err
+    assert call("explain", " ", "--model", run.layout.folder) == cli.EXIT_USER_ERROR
+    assert "expected a sentence" in capsys.readouterr().err
+
+
+def test_read_explains_every_sentence(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    article = tmp_path / "a.txt"
+    article.write_text("The town was calm. A raid & clashes.", "utf-8")
+    page = tmp_path / "a.html"
+    assert call("read", article, "--model", run.layout.folder, "--explain", "--html", page) == cli.EXIT_OK
+    assert "The town was calm." in capsys.readouterr().out
+    assert page.read_text("utf-8").count('class="words"') == 2
 
 
 CASES = [
@@ -426,7 +476,18 @@ def test_recipe_prints_what_it_resolves_to(capsys: pytest.CaptureFixture[str]) -
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["train"], ["evaluate"], ["compare"], ["predict"], ["read"], ["corpus", "check"], ["recipe"], ["demo"]],
+    [
+        [],
+        ["train"],
+        ["evaluate"],
+        ["compare"],
+        ["predict"],
+        ["read"],
+        ["explain"],
+        ["corpus", "check"],
+        ["recipe"],
+        ["demo"],
+    ],
 )
 def test_help_teaches(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert call(*command, "--help") == cli.EXIT_OK

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conflict_framing.data import split_sentences
+from conflict_framing.data.sentences import split_words
 
 
 def texts(article: str) -> list[str]:
@@ -74,3 +75,19 @@ def test_spans_cover_all_text_in_order_without_overlap(article: str) -> None:
         assert span.text == " ".join(article[span.start : span.end].split())
         at = span.end
     assert article[at:].strip() == ""
+
+
+def test_words_are_told_from_punctuation_in_any_script() -> None:
+    text = "The U.N. said 4,200 men's cease-fire, “held”... हमले में 国防 قال،"
+    words = [text[start:end] for start, end in split_words(text)]
+    assert words == [
+        "The", "U.N", ".", "said", "4,200", "men's", "cease-fire", ",", "“", "held", "”...",
+        "हमले", "में", "国", "防", "قال", "،",
+    ]  # fmt: skip
+
+
+@given(st.text(max_size=80))
+def test_words_cover_all_but_white_space(text: str) -> None:
+    bounds = split_words(text)
+    assert bounds == sorted(bounds)
+    assert "".join(text[start:end] for start, end in bounds) == "".join(text.split())

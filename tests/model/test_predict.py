@@ -1,5 +1,6 @@
 import csv
 import gzip
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -13,6 +14,8 @@ from conflict_framing.data import UserError
 from conflict_framing.data.tables import read_table
 from conflict_framing.model import CheckpointClassifier
 from conflict_framing.model import predict as predict_module
+from conflict_framing.model.drift import Reservoir
+from conflict_framing.model.metadata import metadata_file, write_metadata
 from conflict_framing.model.predict import PredictOptions, predict_files
 from conflict_framing.train.fit import Run
 
@@ -60,6 +63,65 @@ def test_columns_that_come_late_reach_the_header(classifier: CheckpointClassifie
     predict_files(classifier, [source], tmp_path / "out.csv")
     rows = values(tmp_path / "out.csv")
     assert [row["late"] for row in rows] == ["", '{"a": 1}']
+
+
+def test_what_a_reader_must_know_stands_beside_the_predictions(run: Run, tmp_path: Path) -> None:
+    classifier = CheckpointClassifier.from_pretrained(run.layout.folder, device="cpu")
+    source = write_jsonl(tmp_path / "in.jsonl", [*tiny_rows(30), {"text": ""}])
+    report = predict_files(classifier, [source], tmp_path / "out.csv", options=PredictOptions(among=["calm", "move"]))
+    told = json.loads((tmp_path / "out.csv.meta.json").read_text("utf-8"))
+    weights = hashlib.sha256(run.layout.model.joinpath("model.safetensors").read_bytes()).hexdigest()
+    assert told["model"]["weights_sha256"] == {"model.safetensors": weights}
+    assert told["options"]["inputs"] == [str(source)]
+    assert told["options"]["among"] == ["calm", "move"]
+    assert told["counts"] == {"read": 31, "written": 30, "rejected": 1, "truncated": 0, "labels": dict(report.labels)}
+    assert report.drift is not None
+    assert report.drift.sentences == 30
+    assert told["drift"] == json.loads(json.dumps(report.drift.to_json()))
+    assert not list(tmp_path.glob("*.partial"))
+    # The same input tells the same.
+    again = predict_files(classifier, [source], tmp_path / "again.csv", options=PredictOptions(among=["calm", "move"]))
+    assert again.drift == report.drift
+
+
+def test_drift_is_null_when_not_asked_for_or_not_known(classifier: CheckpointClassifier, tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", tiny_rows(30))
+    report = predict_files(classifier, [source], tmp_path / "out.csv", options=PredictOptions(drift=False))
+    assert report.drift is None
+    assert json.loads((tmp_path / "out.csv.meta.json").read_text("utf-8"))["drift"] is None
+    classifier.save_pretrained(tmp_path / "old")
+    (tmp_path / "old" / "reference.safetensors").unlink()
+    old = CheckpointClassifier.from_pretrained(tmp_path / "old", device="cpu")
+    assert predict_files(old, [source], tmp_path / "old.csv").drift is None
+
+
+def test_at_most_the_sample_is_compared(
+    classifier: CheckpointClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict_module, "Reservoir", lambda: Reservoir(size=40))
+    source = write_jsonl(tmp_path / "in.jsonl", tiny_rows(120))
+    report = predict_files(classifier, [source], tmp_path / "out.jsonl")
+    assert report.drift is not None
+    assert report.drift.sentences == 40
+
+
+def test_metadata_replace_what_was_there_whole(tmp_path: Path) -> None:
+    path = metadata_file(tmp_path / "out.csv")
+    assert path.name == "out.csv.meta.json"
+    write_metadata(path, {"model": {"name": "é"}, "old": 1})
+    write_metadata(path, {"model": {"name": "ö"}})
+    assert json.loads(path.read_text("utf-8")) == {"model": {"name": "ö"}}
+    with pytest.raises(TypeError):
+        write_metadata(path, {("no", "key"): 1})  # type: ignore[dict-item]
+    assert json.loads(path.read_text("utf-8")) == {"model": {"name": "ö"}}
+    assert [item.name for item in tmp_path.iterdir()] == ["out.csv.meta.json"]
+
+
+def test_existing_metadata_are_kept_without_overwrite(classifier: CheckpointClassifier, tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", [{"text": "calm"}])
+    (tmp_path / "out.jsonl.meta.json").write_text("precious", "utf-8")
+    with pytest.raises(UserError, match=r"out.jsonl.meta.json exists\. .*--overwrite"):
+        predict_files(classifier, [source], tmp_path / "out.jsonl")
 
 
 def test_renamed_columns_never_collide(classifier: CheckpointClassifier, tmp_path: Path) -> None:
