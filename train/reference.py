@@ -44,10 +44,11 @@ def sampled(split: Split, seed: int) -> tuple[Corpus, Corpus]:
     """Training sentences, at most ``SAMPLE``, and held-out documents of at most ``_HELD_OUT`` sentences."""
     chance = random.Random(seed)  # noqa: S311 - no secret
     train = split.train.select(sorted(chance.sample(range(len(split.train)), min(SAMPLE, len(split.train)))))
-    documents = list(_documents(split.validation, range(len(split.validation))))
+    held_out = Corpus(split.validation.sentences + split.calibration.sentences, split.train.codebook)
+    documents = list(_documents(held_out, range(len(held_out))))
     chance.shuffle(documents)
     places = [place for document in documents for place in document][:_HELD_OUT]
-    return train, split.validation.select(sorted(places))
+    return train, held_out.select(sorted(places))
 
 
 def make_reference(

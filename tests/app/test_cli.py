@@ -90,7 +90,7 @@ def test_behaviour_tests_are_a_measurement(
     both = ("evaluate", corpus_file, "--no-baselines", *arguments, "--output", tmp_path / "both", "--behaviour")
     assert call(*both) == cli.EXIT_OK
     shown = capsys.readouterr()
-    for part in ("macro-F1", "invariance", "actors", "report.md"):
+    for part in ("macro-F1", "invariance", "actors", "report.html"):
         assert part in shown.out
     assert "left out" in shown.err  # the bundled groups that ask for the bundled labels
     assert {"metrics.json", "behaviour.json"} <= {path.name for path in (tmp_path / "both").iterdir()}

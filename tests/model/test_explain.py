@@ -133,6 +133,9 @@ def test_the_same_sentence_gets_the_same_figures_and_keeps_them_in_json(classifi
 def test_steps_are_doubled_while_the_gap_is_wide(
     classifier: CheckpointClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Narrower than one step reaches, however smooth this model is.
+    rough = classifier.explain(TEXT, steps=1)
+    monkeypatch.setattr(explain_module, "TOLERANCE", min(0.01, abs(rough.gap / rough.difference) / 4))
     few = classifier.explain(TEXT, steps=1)
     assert few.steps > 1
     assert math.log2(few.steps).is_integer()
@@ -140,7 +143,7 @@ def test_steps_are_doubled_while_the_gap_is_wide(
     monkeypatch.setattr(explain_module, "MOST_STEPS", 1)
     rough = classifier.explain(TEXT, steps=1)
     assert rough.steps == 1
-    assert rough.gap > 0.05 * abs(rough.difference)
+    assert rough.gap > explain_module.TOLERANCE * abs(rough.difference)
     assert not rough.complete
 
 

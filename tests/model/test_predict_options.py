@@ -92,12 +92,14 @@ def test_where_nothing_qualifies_everything_abstains(
     assert "takes at least 2995 calibration documents" in str(told["reason"])
 
 
-def test_without_options_there_is_no_metadata(classifier: CheckpointClassifier, source: Path, tmp_path: Path) -> None:
+def test_without_options_nothing_is_told_of_them(classifier: CheckpointClassifier, source: Path, tmp_path: Path) -> None:
     (tmp_path / "out.jsonl.meta.json").write_text("{}", "utf-8")
     with pytest.raises(UserError, match=r"meta\.json exists"):
         predict_files(classifier, [source], tmp_path / "out.jsonl")
     predict_files(classifier, [source], tmp_path / "out.jsonl", overwrite=True)
-    assert not (tmp_path / "out.jsonl.meta.json").exists()
+    told = json.loads((tmp_path / "out.jsonl.meta.json").read_text("utf-8"))
+    assert set(told) == {"model", "options", "counts", "drift"}
+    assert told["counts"]["read"] == told["counts"]["written"] == len(values(tmp_path / "out.jsonl"))
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".tsv.gz", ".parquet"])
