@@ -50,7 +50,8 @@ def test_bundled_groups_are_many_and_of_all_kinds(bundled: tuple[BehaviourGroup,
         path.stem: {group.kind for group in load_behaviour(path, codebook=Codebook.bundled())}
         for path in bundled_behaviour_files()
     }
-    assert by_file == {kind: {kind} for kind in ("directional", "invariance", "minimum_functionality")}
+    kinds = ("directional", "invariance", "minimum_functionality")
+    assert by_file == {kind: {kind} for kind in kinds} | {"fresh": set(kinds)}
     assert min(Counter(group.kind for group in bundled).values()) >= 50
     assert sum(group.capability == "actors" for group in bundled) >= 100
 
