@@ -77,6 +77,11 @@ class Codebook(BaseModel):
         """The codebook of the framing of statements in conflict reporting."""
         return cls.parse(files("conflict_framing.data").joinpath("codebook.yaml").read_text("utf-8"), "codebook.yaml")
 
+    @property
+    def has_bundled_labels(self) -> bool:
+        """Whether the labels are all those of the bundled codebook and no others."""
+        return set(self.label_names) == set(Codebook.bundled().label_names)
+
     @classmethod
     def load(cls, path: str | Path) -> "Codebook":
         """Read a codebook from YAML.

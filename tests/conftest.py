@@ -97,6 +97,7 @@ def recipe(backbone: Path) -> Recipe:
             "training.freeze_layers=0",
             "training.max_sentences=null",
             "training.min_sentences=null",
+            "training.noise=0",
             "few_labels.up_to=null",
         ],
     )

@@ -207,7 +207,7 @@ class BehaviourResult:
 
 def groups_for(codebook: Codebook) -> tuple[BehaviourGroup, ...]:
     """The bundled tests, where the labels are those that they are about; else none."""
-    return load_behaviour() if set(codebook.label_names) == set(Codebook.bundled().label_names) else ()
+    return load_behaviour() if codebook.has_bundled_labels else ()
 
 
 def run_behaviour(classifier: CheckpointClassifier, groups: Sequence[BehaviourGroup]) -> BehaviourResult:

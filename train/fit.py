@@ -492,7 +492,9 @@ _Part = tuple[list[str], Sequence[Any]]
 
 def _parts(split: Split, teacher: Teacher | None, recipe: Recipe) -> tuple[_Part, _Part]:
     """What is trained on (with changed copies and a teacher's sentences where asked for), and the validation part."""
-    copies = swapped_copies(split.train.texts, recipe.training.swaps, recipe.seed)
+    # Other labels may hang on the very place or party that is named.
+    swaps = recipe.training.swaps if split.train.codebook.has_bundled_labels else 0.0
+    copies = swapped_copies(split.train.texts, swaps, recipe.seed)
     copies += noisy_copies(split.train.texts, recipe.training.noise, recipe.seed)
     texts = split.train.texts + [text for _, text in copies]
     gold = split.train.label_ids + [split.train.label_ids[place] for place, _ in copies]

@@ -92,7 +92,7 @@ def test_where_nothing_qualifies_everything_abstains(
     assert "takes at least 2995 calibration documents" in str(told["reason"])
 
 
-def test_without_options_nothing_is_told_of_them(classifier: CheckpointClassifier, source: Path, tmp_path: Path) -> None:
+def test_without_options_none_are_told(classifier: CheckpointClassifier, source: Path, tmp_path: Path) -> None:
     (tmp_path / "out.jsonl.meta.json").write_text("{}", "utf-8")
     with pytest.raises(UserError, match=r"meta\.json exists"):
         predict_files(classifier, [source], tmp_path / "out.jsonl")

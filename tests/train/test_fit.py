@@ -8,7 +8,7 @@ import pytest
 import yaml
 from transformers import AutoModelForSequenceClassification, TrainerCallback
 
-from conflict_framing.data import Corpus, UserError, load_corpus
+from conflict_framing.data import Codebook, Corpus, UserError, load_corpus
 from conflict_framing.data.split import split_corpus
 from conflict_framing.model import CheckpointClassifier
 from conflict_framing.model.layout import ModelLayout, RunLayout
@@ -305,7 +305,10 @@ def test_lower_layers_learn_more_slowly(recipe: Recipe, backbone: Path) -> None:
 
 
 def test_swapped_copies_are_trained_on_too(recipe: Recipe, tmp_path: Path) -> None:
-    rows = [{**row, "text": f"Mali {row['text']}"} for row in tiny_rows(90)]
+    names = Codebook.bundled().label_names
+    rows = [{**row, "text": f"Mali {row['text']}", "label": names[n % 4]} for n, row in enumerate(tiny_rows(120))]
+    for row in rows:
+        del row["document"]
     corpus = load_corpus(write_jsonl(tmp_path / "corpus.jsonl", rows))
     split = split_corpus(corpus, validation=0.15, calibration=0.1, test=0.15, seed=1)
     (texts, labels), (validation, _) = _parts(split, None, with_training(recipe, swaps=1.0))
@@ -315,6 +318,15 @@ def test_swapped_copies_are_trained_on_too(recipe: Recipe, tmp_path: Path) -> No
     assert all("Mali" in text for text in texts[:half])
     assert not any("Mali " in text for text in texts[half:])
     assert validation == split.validation.texts
+
+
+def test_places_stay_where_other_labels_may_hang_on_them(recipe: Recipe, tmp_path: Path) -> None:
+    rows = [{**row, "text": f"Mali {row['text']}"} for row in tiny_rows(90)]
+    split = split_corpus(
+        load_corpus(write_jsonl(tmp_path / "corpus.jsonl", rows)), validation=0.15, calibration=0.1, test=0.15, seed=1
+    )
+    (texts, _), _ = _parts(split, None, with_training(recipe, swaps=1.0))
+    assert texts == split.train.texts
 
 
 def test_training_from_the_mean_starts_where_the_regression_is(corpus: Corpus, recipe: Recipe, tmp_path: Path) -> None:
