@@ -47,7 +47,7 @@ def test_every_source_and_data_file_is_in_the_wheel(names: set[str]) -> None:
     assert len(expected) > 50
     assert {name for name in expected if "/behaviour/" in name} == {
         f"conflict_framing/data/behaviour/{kind}.jsonl"
-        for kind in ("directional", "invariance", "minimum_functionality")
+        for kind in ("directional", "fresh", "invariance", "minimum_functionality")
     }
     assert expected - names == set()
 
