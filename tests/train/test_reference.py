@@ -27,7 +27,8 @@ def with_columns(folder: Path, n: int = 480, **columns: str) -> Corpus:
 
 def halves(corpus: Corpus) -> Split:
     half = len(corpus) // 2
-    return Split(corpus.select(range(half)), corpus.select(range(half, len(corpus))), corpus.select([]))
+    none = corpus.select([])
+    return Split(corpus.select(range(half)), corpus.select(range(half, len(corpus))), none, none)
 
 
 def test_samples_are_bounded_seeded_and_of_whole_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
