@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,7 @@ def test_without_groups_distance_is_not_judged(run: Run, tmp_path: Path) -> None
 def test_training_text_of_one_register_is_compared_whole(run: Run, tmp_path: Path) -> None:
     split = halves(with_columns(tmp_path, register="r{}"))
     only = [place for place, s in enumerate(split.train.sentences) if s.extras["register"] == "r1"]
-    lopsided = Split(split.train.select(only), split.validation, split.test)
+    lopsided = replace(split, train=split.train.select(only))
     assert make_reference(run.classifier, *sampled(lopsided, 0), 0).limits.distance is not None
 
 
