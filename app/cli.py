@@ -803,6 +803,8 @@ def _predict(options: Any) -> int:
     _print_priors(report, classifier.classes_)
     if report.drift and report.drift.warning:
         say(f"warning: {report.drift.warning}")
+    if reading.drift and report.drift is None and report.written:
+        say("note: this model keeps no sample of its training text, so nothing tells whether the input is like it.")
     if report.rejected:
         say(f"{report.rejected:,} of {report.read:,} rows rejected; each with its reason in {report.rejected_file}")
         return EXIT_INCOMPLETE
@@ -817,7 +819,7 @@ def _print_abstention(report: "PredictReport") -> None:
     if guarantee.startswith("void"):
         say(f"This promise is {guarantee}.")
     out.print(f"{report.abstained:,} of {report.written:,} rows abstained (column abstained; their label is a guess)")
-    if report.queued:
+    if report.queue:
         out.print(f"queue  {report.queue}: {report.queued:,} rows to label", soft_wrap=True, markup=False)
 
 
@@ -1149,6 +1151,8 @@ def _corpus_check(options: Any) -> int:
         out.print(f"{len(corpus):,} sentences, {documents:,} documents: {counts}", soft_wrap=True)
     if corpus is not None and suspects is not None:
         _write_label_errors(corpus, suspects, options)
+    if corpus is None:
+        say("Duplicates, leaks and one-sided values are looked for once every row can be read.")
     say(f"{len(problems) or 'No'} problem(s), {len(warnings) or 'no'} warning(s).")
     return EXIT_INCOMPLETE if problems or (warnings and options.strict) else EXIT_OK
 

@@ -99,8 +99,9 @@ def read_calibration(folder: Path, labels: list[str]) -> Calibration | None:
 
 
 def missing_calibration(option: str) -> UserError:
+    instead = ", or abstain below a score of your own with --abstain 0.8" if option == "--max-error" else ""
     return UserError(
         f"{option} needs calibration.json in the model folder: labelled sentences that the model never saw. This "
         f"model has none (it has few labels, is older, or comes from elsewhere). Train it anew with more labelled "
-        f"sentences, or abstain below a score of your own with --abstain 0.8."
+        f"sentences{instead}."
     )

@@ -364,8 +364,6 @@ def check_paths(
     _check_options(options)
     if options.queue:
         check_table_name(options.queue)
-        if options.queue.exists() and not overwrite:
-            raise UserError(f"{options.queue} exists. Name another --queue, or replace it with --overwrite.")
         if options.queue.absolute() == output.absolute():
             raise UserError(f"{options.queue} is the output too. Name another --queue.")
     for path in (output, _rejected_file(output), metadata_file(output), _partial(output)):
@@ -379,6 +377,8 @@ def check_paths(
                     raise UserError(f"{written} is an input too, and would be lost. Name another {option}.")
             if options.input_format is None:
                 format_of(source)
+    if options.queue and options.queue.exists():  # whatever overwrite says
+        raise UserError(f"{options.queue} exists, and may hold labels that somebody gave. Name another --queue.")
     return kind
 
 

@@ -41,15 +41,12 @@ class Queue:
                     heapq.heappop(self._kept)
 
     def write(self, path: Path, types: Mapping[str, Any]) -> None:
-        """Write the rows, least sure first; without any there is no file.
+        """Write the rows, least sure first; without any, a table of no rows.
 
         Args:
             path: a table's name.
             types: Arrow types of the rows' columns, by their old names.
         """
-        if not self._kept:
-            path.unlink(missing_ok=True)
-            return
         asked = {name: arrow_type({float if name == "score" else str}) for name in QUEUE_COLUMNS}
         columns = {self._names[name]: type_ for name, type_ in types.items()} | asked
         partial = path.with_name(path.name + ".partial")

@@ -29,6 +29,8 @@ from .selective import Selective
 from .slices import SliceTable, slice_metrics
 from .uncertainty import document_intervals
 
+_FEW_SENTENCES = 100
+
 HEADLINE = ("macro_f1", "accuracy", "mcc", "ece")
 
 
@@ -229,6 +231,11 @@ def evaluate_run(
         notes.append(
             f"No sentence here has the label {', '.join(absent)}; macro-F1 is over the labels that occur "
             f"in the data or in a classifier's predictions."
+        )
+    if len(corpus) < _FEW_SENTENCES:
+        notes.append(
+            f"Only {len(corpus)} sentences: the figures are rough, their intervals too narrow, and the calibration "
+            f"error reads 0 by chance as often as not."
         )
     parts = {name: Part.of(part) for name, part in split.items()}
     history = _history(run) if run else []

@@ -342,6 +342,8 @@ def _check_output(folder: RunLayout, output: Path, state: dict[str, Any], resume
 
 def check_finished(output: Path, overwrite: bool) -> None:
     """Refuse to replace a finished run without ``overwrite``, or what is no run."""
+    if RunLayout(output).recipe.exists() and not overwrite:
+        raise UserError(f"{output} exists: a finished run. Name another --output, or train it anew with --overwrite.")
     if output.exists() and not overwrite:
         raise UserError(f"{output} exists. Name another --output, or replace it with --overwrite.")
     if output.exists() and not (RunLayout(output).recipe.exists() or (output.is_dir() and not any(output.iterdir()))):

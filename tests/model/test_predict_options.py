@@ -119,14 +119,22 @@ def test_queue_holds_the_least_sure_first(
     assert not list(queue.parent.glob("*.partial"))
 
 
-def test_empty_queue_is_no_file(classifier: CheckpointClassifier, source: Path, tmp_path: Path) -> None:
-    (tmp_path / "q.csv").write_text("old", "utf-8")
+def test_a_queue_that_exists_is_never_replaced(classifier: CheckpointClassifier, source: Path, tmp_path: Path) -> None:
+    (tmp_path / "q.csv").write_text("labels of somebody", "utf-8")
     options = PredictOptions(abstain_below=0.01, queue=tmp_path / "q.csv")
-    with pytest.raises(UserError, match=r"q\.csv exists\. Name another --queue"):
-        predict_files(classifier, [source], tmp_path / "out.jsonl", options=options)
-    report = predict_files(classifier, [source], tmp_path / "out.jsonl", options=options, overwrite=True)
-    assert report.queued == 0
-    assert not (tmp_path / "q.csv").exists()
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match=r"q\.csv exists, and may hold labels"):
+            predict_files(classifier, [source], tmp_path / "out.jsonl", options=options, overwrite=overwrite)
+    assert (tmp_path / "q.csv").read_text("utf-8") == "labels of somebody"
+
+
+def test_a_queue_of_nothing_is_a_table_without_rows(
+    classifier: CheckpointClassifier, source: Path, tmp_path: Path
+) -> None:
+    options = PredictOptions(abstain_below=0.01, queue=tmp_path / "q.csv")
+    assert predict_files(classifier, [source], tmp_path / "out.jsonl", options=options).queued == 0
+    (header,) = (tmp_path / "q.csv").read_text("utf-8").splitlines()
+    assert header.endswith("suggested,score,label")
 
 
 @settings(deadline=None)
