@@ -46,8 +46,8 @@ exit statuses:
 
 _FORMATS = "JSONL, CSV, TSV or Parquet, each also gzipped (.gz)"
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Console(emoji=False, highlight=False)
+err = Console(stderr=True, emoji=False, highlight=False)
 
 _SHOWN = 30  # rows of a table in the terminal
 
@@ -581,7 +581,7 @@ def print_behaviour(result: "BehaviourResult", brief: bool = False) -> None:
 
 def _wide(labels: Sequence[str]) -> Console:
     """For tables with a column per label, which are read better scrolled or piped than cut."""
-    return Console(highlight=False, width=max(out.width, 70 + sum(len(name) + 5 for name in labels)))
+    return Console(emoji=False, highlight=False, width=max(out.width, 70 + sum(len(name) + 5 for name in labels)))
 
 
 def _interval(bounds: Sequence[float]) -> str:

@@ -11,6 +11,7 @@ from ..data.codebook import describe_validation
 from ..data.errors import UserError
 from .layout import ModelLayout
 
+_ROUNDED = 1e-8
 _ROUNDING = 1e-3  # how far probabilities and shares may be from summing to 1
 
 
@@ -69,7 +70,7 @@ class Calibration(BaseModel):
     @property
     def source_shares(self) -> npt.NDArray[np.float64]:
         """The label shares that the probabilities reflect, shape (n labels,): their mean."""
-        means = np.mean(self.probabilities, axis=0)
+        means = np.maximum(np.mean(self.probabilities, axis=0), _ROUNDED)  # a label rounded away still has a share
         shares: npt.NDArray[np.float64] = means / means.sum()
         return shares
 

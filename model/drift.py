@@ -43,7 +43,6 @@ LEAST_WORDS = 5
 _PERMUTATIONS = 199
 _ALPHA = 0.05
 _LEAST_SENTENCES = 3  # one odd sentence is no other text
-_BATCH_SIZE = 32
 
 
 class Reservoir:
@@ -362,8 +361,8 @@ def embed(
     rows = np.empty((len(sentences), int(model.config.hidden_size)), np.float32)
     labels = np.empty(len(sentences), np.int64)
     with quiet_transformers(), torch.inference_mode():
-        for first in range(0, len(order), _BATCH_SIZE):
-            places = order[first : first + _BATCH_SIZE]
+        for first in range(0, len(order), classifier.batch_size):
+            places = order[first : first + classifier.batch_size]
             inputs: Any = tokenizer(
                 [sentences[place] for place in places],
                 truncation=True, max_length=classifier.facts.max_length, padding=True, return_tensors="pt",

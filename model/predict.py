@@ -212,9 +212,6 @@ def predict_files(
                 on_progress(report.read, survey.rows)
             writer.close()
             rejects.close()
-            report.drift = measure_drift(classifier, sample.items)
-            if report.drift and report.drift.warning:
-                report.void.append("the input differs from the training text")
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise UserError(
@@ -237,6 +234,10 @@ def predict_files(
     if options.queue:
         report.queue, report.queued = options.queue, len(queue)
         queue.write(options.queue, survey.columns)
+    # When all rows are safe: it computes once more, and may be broken off.
+    report.drift = measure_drift(classifier, sample.items)
+    if report.drift and report.drift.warning:
+        report.void.append("the input differs from the training text")
     facts = {"model": _model_facts(classifier), "options": _options(inputs, options)}
     write_metadata(metadata_file(output), facts | report.metadata(classifier.classes_))
     return report
@@ -277,7 +278,7 @@ class _Labelling:
                 kept.add(
                     [list(prediction.probabilities.values()) for prediction in predictions],
                     [prediction.truncated for prediction in predictions],
-                    [str(row.values.get("document") or "") for row in good],
+                    ["" if row.values.get("document") is None else str(row.values["document"]) for row in good],
                 )
                 done += len(good) + len(bad)
                 on_progress(done)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..data.corpus import Corpus
 from ..data.errors import UserError
 from ..model.backbone import cache_folder, file_sha256
-from ..model.classifier import WINDOW, CheckpointClassifier
+from ..model.classifier import WINDOW, CheckpointClassifier, weights_of
 from ..model.folder import find_model
 from ..model.predict import PredictOptions, read_texts
 from .precision import has_bf16
@@ -145,7 +145,7 @@ def load_teacher(
     limit = recipe.distillation.max_sentences
     if limit is not None and len(texts) > limit:
         texts = random.Random(recipe.seed).sample(texts, limit)  # noqa: S311 - no secret
-    weights = [file_sha256(path) for path in sorted(find_model(name).glob("*.safetensors"))]
+    weights = [file_sha256(path) for path in weights_of(find_model(name))]
     fingerprint = hashlib.sha256(json.dumps([*weights, classifier.facts.max_length]).encode()).hexdigest()
     return Teacher(str(name), classifier, fingerprint, texts, cache_folder() / "soft_labels")
 

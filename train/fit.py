@@ -23,12 +23,7 @@ from ..model.classifier import CheckpointClassifier, pick_device, quiet_transfor
 from ..model.drift import Reference
 from ..model.folder import ModelFacts
 from ..model.layout import ModelLayout, RunLayout
-from .behaviour import groups_for
-from .calibration import calibrate
-from .card import write_card
-from .evaluation import Evaluation, evaluate_run
 from .recipe import Recipe, TrainingSettings
-from .report import write_evaluation
 
 try:
     import torch
@@ -45,8 +40,12 @@ try:
         set_seed,
     )
 
+    from .behaviour import groups_for
+    from .calibration import calibrate
+    from .card import write_card
     from .contrastive import fit_few
     from .distil import NO_LABEL, Teacher, taught_labels, teaching_loss
+    from .evaluation import Evaluation, evaluate_run
     from .frozen import FrozenPart, KeptSentences, freeze, layers_of, pad_kept
     from .mean_layer import append_mean_layer, embed, start_head
     from .metrics import MacroF1
@@ -54,6 +53,7 @@ try:
     from .precision import uses_bf16
     from .progress import InterruptCallback, ProgressCallback, bar
     from .reference import make_reference, sampled
+    from .report import write_evaluation
     from .swaps import swapped_copies
 except ImportError as error:
     raise MissingExtraError(error.name or "torch", "train", "Training") from None
@@ -171,7 +171,8 @@ def train_run(
         classifier.reference = _reference(classifier, split, recipe.seed)
     classifier.save_pretrained(folder.model)
     if classifier.calibration is None and recipe.split.calibration:
-        say("note: too few sentences to calibrate the probabilities on, so they stay as they came out of training.")
+        why = "with few labels all are learnt from" if few else "too few sentences are left for it, or an unknown head"
+        say(f"note: the probabilities are not calibrated ({why}); they stay as they came out of training.")
     evaluation = _evaluate(folder, split, classifier, device, say)
     if evaluation:
         facts.metrics = evaluation.headline()
@@ -494,10 +495,7 @@ _Part = tuple[list[str], Sequence[Any]]
 
 def _parts(split: Split, teacher: Teacher | None, recipe: Recipe) -> tuple[_Part, _Part]:
     """What is trained on (with changed copies and a teacher's sentences where asked for), and the validation part."""
-    # Other labels may hang on the very place or party that is named.
-    swaps = recipe.training.swaps if split.train.codebook.has_bundled_labels else 0.0
-    copies = swapped_copies(split.train.texts, swaps, recipe.seed)
-    copies += noisy_copies(split.train.texts, recipe.training.noise, recipe.seed)
+    copies = copies_of(split.train, recipe)
     texts = split.train.texts + [text for _, text in copies]
     gold = split.train.label_ids + [split.train.label_ids[place] for place, _ in copies]
     labels: Sequence[Any] = gold
@@ -507,6 +505,14 @@ def _parts(split: Split, teacher: Teacher | None, recipe: Recipe) -> tuple[_Part
         labels = taught_labels(gold + [NO_LABEL] * len(teacher.texts), np.concatenate(taught))
         texts = texts + teacher.texts
     return (texts, labels), (split.validation.texts, split.validation.label_ids)
+
+
+def copies_of(train: Corpus, recipe: Recipe) -> list[tuple[int, str]]:
+    """Changed copies of training sentences that are trained on too: the original's place, and the copy's text."""
+    # Other labels may hang on the very place or party that is named.
+    swaps = recipe.training.swaps if train.codebook.has_bundled_labels else 0.0
+    swapped = swapped_copies(train.texts, swaps, recipe.seed)
+    return swapped + noisy_copies(train.texts, recipe.training.noise, recipe.seed)
 
 
 def _start_from_mean(

@@ -10,7 +10,8 @@ from jinja2 import Environment, StrictUndefined
 
 from ..data.tables import write_jsonl
 from . import pictures
-from .behaviour import write_behaviour
+from .behaviour import FAILURES_FILE, write_behaviour
+from .behaviour import RESULT_FILE as BEHAVIOUR_FILE
 from .evaluation import Evaluation
 from .selective import Kept
 
@@ -31,6 +32,8 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> Path:
         The path of ``report.html``.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for stale in (BEHAVIOUR_FILE, FAILURES_FILE):  # of another evaluation that stood here
+        (folder / stale).unlink(missing_ok=True)
     text = json.dumps(evaluation.to_json(), indent=2, ensure_ascii=False)
     (folder / METRICS_FILE).write_text(text + "\n", "utf-8")
     write_jsonl(folder / PREDICTIONS_FILE, evaluation.rows)

@@ -20,6 +20,7 @@ from .fit import (
     Run,
     check_finished,
     check_unfinished,
+    copies_of,
     has_few_labels,
     limit_corpus,
     passes_of,
@@ -27,7 +28,6 @@ from .fit import (
 )
 from .recipe import Recipe
 from .report import render
-from .swaps import swapped_copies
 
 try:
     import optuna
@@ -178,7 +178,7 @@ def run_search(
         **(teacher.state if teacher else {}),
     }
     found = _Trials(_read(run.search / SEARCH_FILE, state) if resume else [])
-    copies = swapped_copies(split.train.texts, recipe.training.swaps, recipe.seed)
+    copies = copies_of(split.train, recipe)
     recipe = _in_passes(recipe, len(split.train) + len(copies) + (len(teacher.texts) if teacher else 0))
     space = _space(recipe, _count_layers(resolve_backbone(recipe.backbone)))
     for stale in run.search.glob("trial-*.partial") if resume else (run.search, final.folder):
@@ -205,7 +205,10 @@ def run_search(
             return left() < max(found.longest, monotonic() - trial_began)
 
         watch = _Watch(asked, out_of_time)
-        own = _changed(recipe, settings).uncalibrated().model_copy(update={"baselines": False, "reference": False})
+        # Without its calibration part a corpus may look like one of few labels, which was asked above.
+        few = recipe.few_labels.model_copy(update={"up_to": None})
+        own = _changed(recipe, settings).uncalibrated()
+        own = own.model_copy(update={"baselines": False, "reference": False, "few_labels": few})
         folder = run.search / f"trial-{number}"
         try:
             tried = train_run(

@@ -187,7 +187,7 @@ def _plain_run(folder: Path, corpus: Corpus, recipe: Recipe) -> PlainRun:
     facts = json.loads(ModelLayout(run.model).facts.read_text("utf-8"))
     size = sum(facts["corpus_counts"].values())
     differs = [f"{size:,} sentences instead of {len(corpus):,}"] if size != len(corpus) else []
-    settings = recipe.model_dump(mode="json", exclude={"name", "seed", "baselines"})
+    settings = recipe.model_dump(mode="json", exclude={"name", "seed", "baselines", "behaviour", "reference"})
     if any(facts["recipe"].get(name) != value for name, value in settings.items()):
         differs.append("other settings")
     unlike = f"The plain run has {' and '.join(differs)}, which is part of the drop." if differs else ""

@@ -53,7 +53,7 @@ def swap_places(text: str, chance: random.Random) -> str | None:
 def _parties() -> dict[str, list[str]]:
     """Of each name, in lower case, those that can stand for it."""
     text = files("conflict_framing.data").joinpath(PARTIES_FILE).read_text("utf-8")
-    return {name: names for names in yaml.safe_load(text).values() for name in names}
+    return {name.lower(): names for names in yaml.safe_load(text).values() for name in names}
 
 
 @cache
@@ -73,7 +73,9 @@ def swap_parties(text: str, chance: random.Random) -> str | None:
         return None
     new: dict[str, str] = {}
     for name in found:
-        others = [other for other in _parties()[name] if other not in found and other not in new.values()]
+        others = [other for other in _parties()[name] if other.lower() not in found and other not in new.values()]
+        if not others:  # a list of nearly all of them is left alone
+            return None
         new[name] = chance.choice(others)
 
     def replace(match: re.Match[str]) -> str:

@@ -69,3 +69,16 @@ def test_a_name_stands_in_one_list_only() -> None:
     lists = yaml.safe_load(files("conflict_framing.data").joinpath("parties.yaml").read_text("utf-8"))
     names = [name for names in lists.values() for name in names]
     assert len(names) == len(set(names))
+
+
+def test_names_with_capitals_are_parties_too() -> None:
+    for text in ("A UN spokesman said the road was quiet.", "Shots fell, a UN spokesman said."):
+        swapped = swap_parties(text, random.Random(1))
+        assert swapped is not None
+        assert "UN" not in swapped
+
+
+def test_a_list_of_most_parties_is_left_alone() -> None:
+    lists = yaml.safe_load(files("conflict_framing.data").joinpath("parties.yaml").read_text("utf-8"))
+    for names in lists.values():
+        assert swap_parties(", ".join(names), random.Random(0)) is None
