@@ -154,7 +154,7 @@ def test_resume_refuses_another_precision(corpus: Corpus, recipe: Recipe, tmp_pa
 
 
 def test_finished_run_is_kept_without_overwrite(run: Run, corpus: Corpus, recipe: Recipe) -> None:
-    with pytest.raises(UserError, match=r"tiny exists\. .*--overwrite"):
+    with pytest.raises(UserError, match=r"tiny exists: a finished run\. .*--overwrite"):
         train_run(corpus, recipe, run.layout.folder, say=quiet)
 
 
