@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn import metrics as sklearn_metrics
 
-from .reliability import brier_losses, debiased_error, log_losses
+from .reliability import brier_losses, debiased_error, log_losses, plain_errors, top_label
 
 _LABELS = datasets.Features({"predictions": datasets.Value("int64"), "references": datasets.Value("int64")})
 _PROBABILITIES = datasets.Features(
@@ -112,20 +112,10 @@ class ExpectedCalibrationError(_Metric):
     description = "Expected calibration error, 15 equal-width bins."
     citation = "Guo et al. (2017). On Calibration of Modern Neural Networks. ICML."
     inputs = _PROBABILITIES
-    bins = 15
 
     def _compute(self, predictions: Sequence[Sequence[float]], references: Sequence[int]) -> dict[str, float]:
-        probabilities = np.asarray(predictions, float)
-        confidence = probabilities.max(axis=1)
-        correct = probabilities.argmax(axis=1) == np.asarray(references)
-        # Bins are (low, high], so a confidence of exactly 1 falls in the last one.
-        places = np.clip(np.ceil(confidence * self.bins).astype(int) - 1, 0, self.bins - 1)
-        total = 0.0
-        for place in range(self.bins):
-            inside = places == place
-            if inside.any():
-                total += inside.mean() * abs(correct[inside].mean() - confidence[inside].mean())
-        return {"ece_plain": float(total)}
+        confidence, correct = top_label(np.asarray(predictions, float), references)
+        return {"ece_plain": float(plain_errors(confidence, correct[None, :])[0])}
 
 
 class DebiasedCalibrationError(_Metric):

@@ -76,15 +76,22 @@ def perfect_plain_error(probabilities: npt.NDArray[Any], draws: int = 200) -> fl
     Right labels are drawn from the probabilities themselves (consistency resampling, Bröcker & Smith 2007), so
     that a reader of a plain figure sees how much of it is the size of the sample.
     """
-    from .metrics import ExpectedCalibrationError
-
-    chance = np.random.default_rng(_SEED)
     confidence = probabilities.max(axis=1)
-    bins = ExpectedCalibrationError.bins
-    places = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    correct = chance.random((draws, len(confidence))) < confidence
-    gaps = np.array([(correct[:, places == place] - confidence[places == place]).sum(axis=1) for place in range(bins)])
-    return float(np.abs(gaps).sum(axis=0).mean() / len(confidence))
+    correct = np.random.default_rng(_SEED).random((draws, len(confidence))) < confidence
+    return float(plain_errors(confidence, correct).mean())
+
+
+def plain_errors(confidence: Floats, correct: npt.NDArray[np.bool_]) -> Floats:
+    """The plain calibration error (``metrics.ExpectedCalibrationError``) of each of several outcomes.
+
+    Args:
+        confidence: shape (n sentences,).
+        correct: shape (outcomes, n sentences).
+    """
+    # Bins are (low, high], so a confidence of exactly 1 falls in the last one.
+    places = np.clip(np.ceil(confidence * _BINS).astype(int) - 1, 0, _BINS - 1)
+    gaps = [(correct[:, places == place] - confidence[places == place]).sum(axis=1) for place in range(_BINS)]
+    return np.asarray(np.abs(gaps).sum(axis=0) / len(confidence))
 
 
 def probability_intervals(

@@ -155,6 +155,7 @@ def _selective(evaluation: Evaluation) -> dict[str, Any] | None:
     return {
         "picture": pictures.risk_coverage_curve(found.curve.coverage, found.curve.risk, "abstaining"),
         "aurc": found.curve.aurc,
+        "aurc_interval": found.aurc_interval,
         "eaurc": found.curve.eaurc,
         "columns": ["at most wrong", "abstains below", "answered", "95 %", "wrong among them", "95 %"],
         "rows": [_promise(kept) for kept in found.kept],

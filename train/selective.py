@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from ..model.abstain import Abstention, threshold_for
 from ..model.calibration import Calibration
-from .uncertainty import ratio_interval
+from .uncertainty import percentiles, ratio_interval, unit_weights
 
 MAX_ERRORS = (0.05, 0.10)
+_SEED = 0
 _POINTS = 200
 
 
@@ -72,6 +73,28 @@ def risk_coverage(probabilities: npt.NDArray[Any], references: Sequence[int]) ->
     )
 
 
+def aurc_interval(probabilities: npt.NDArray[Any], references: Sequence[int], units: Sequence[int]) -> list[float]:
+    """95 % interval of ``RiskCoverage.aurc`` by bootstrap over documents; [low, high].
+
+    Args:
+        probabilities, references: as in ``risk_coverage``.
+        units: of each sentence the document, or whatever else must stay whole; length n.
+    """
+    scores = probabilities.max(axis=1)
+    # Equally sure sentences in an order by chance: their mean, as in the curve, would hide how they vary.
+    order = np.lexsort((np.random.default_rng(_SEED).random(len(scores)), -scores))
+    wrong = (probabilities.argmax(axis=1) != np.asarray(references))[order]
+    _, place = np.unique(np.asarray(units), return_inverse=True)
+    found = []
+    for drawn in unit_weights(int(place.max()) + 1):
+        weights = drawn[:, place[order]].astype(float)
+        answered = weights.cumsum(axis=1)
+        risk = (weights * wrong).cumsum(axis=1) / np.maximum(answered, 1)
+        found.append((weights * risk).sum(axis=1) / answered[:, -1])
+    low, high = percentiles(np.concatenate(found))
+    return [float(low), float(high)]
+
+
 @dataclass(frozen=True)
 class Kept:
     """What became of one promise on the measured sentences.
@@ -103,6 +126,7 @@ class Selective:
     """The risk–coverage curve, and the promises that the model can make (none without a calibration part)."""
 
     curve: RiskCoverage
+    aurc_interval: list[float]
     kept: list[Kept]
 
     @classmethod
@@ -122,8 +146,9 @@ class Selective:
             calibration: of the model.
         """
         curve = risk_coverage(probabilities, references)
+        interval = aurc_interval(probabilities, references, units)
         if calibration is None:
-            return cls(curve, [])
+            return cls(curve, interval, [])
         scores = probabilities.max(axis=1)
         wrong = probabilities.argmax(axis=1) != np.asarray(references)
         kept = []
@@ -140,7 +165,8 @@ class Selective:
                     error_interval=ratio_interval(answered & wrong, answered, units) if n else None,
                 )
             )
-        return cls(curve, kept)
+        return cls(curve, interval, kept)
 
     def to_json(self) -> dict[str, Any]:
-        return {"risk_coverage": self.curve.to_json(), "max_error": [kept.to_json() for kept in self.kept]}
+        curve = {**self.curve.to_json(), "aurc_interval": self.aurc_interval}
+        return {"risk_coverage": curve, "max_error": [kept.to_json() for kept in self.kept]}

@@ -1,6 +1,6 @@
 """Intervals by bootstrap over documents: sentences of one document are not independent."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -147,14 +147,16 @@ def paired_differences(
 
 def draw_units(counts: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Counts of shape (n units, …) summed over units drawn with replacement: shape (draws, …)."""
-    chance = np.random.default_rng(_SEED)
-    n_units = len(counts)
-    flat = counts.reshape(n_units, -1).astype(float)  # products of floats are many times faster, and exact here
-    drawn = np.empty((DRAWS, flat.shape[1]))
-    for first in range(0, DRAWS, _CHUNK):
-        weights = chance.multinomial(n_units, np.full(n_units, 1 / n_units), size=_CHUNK)
-        drawn[first : first + _CHUNK] = weights @ flat
+    flat = counts.reshape(len(counts), -1).astype(float)  # products of floats are many times faster, and exact here
+    drawn = np.concatenate([weights @ flat for weights in unit_weights(len(counts))])
     return drawn.reshape(DRAWS, *counts.shape[1:])
+
+
+def unit_weights(n_units: int) -> Iterator[npt.NDArray[np.int64]]:
+    """How often each unit is drawn, some draws at a time: counts of shape (some draws, n units), always the same."""
+    chance = np.random.default_rng(_SEED)
+    for _ in range(0, DRAWS, _CHUNK):
+        yield chance.multinomial(n_units, np.full(n_units, 1 / n_units), size=_CHUNK)
 
 
 def _drawn_metrics(drawn: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:

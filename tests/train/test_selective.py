@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conflict_framing.model.calibration import Calibration
-from conflict_framing.train.selective import Selective, risk_coverage
+from conflict_framing.train.selective import Selective, aurc_interval, risk_coverage
 from conflict_framing.train.uncertainty import ratio_interval
 
 
@@ -88,3 +88,17 @@ def test_ratio_intervals_widen_with_documents_that_are_alike() -> None:
     together = ratio_interval(right, np.ones(400), np.repeat(range(40), 10).tolist())
     assert together[1] - together[0] > 2 * (apart[1] - apart[0])
     assert together[0] < 0.5 < together[1]
+
+
+def test_the_interval_of_aurc_is_drawn_over_documents() -> None:
+    chance = np.random.default_rng(3)
+    scores = chance.uniform(0.5, 1, 600).round(2)  # many ties
+    probabilities = np.stack([scores, 1 - scores], axis=1)
+    units = np.repeat(np.arange(60), 10)
+    wrong = chance.random(600) < np.repeat(chance.beta(1, 4, 60), 10)
+    references = wrong.astype(int).tolist()
+    low, high = aurc_interval(probabilities, references, units.tolist())
+    assert low < risk_coverage(probabilities, references).aurc < high
+    apart_low, apart_high = aurc_interval(probabilities, references, range(600))
+    assert high - low > 1.2 * (apart_high - apart_low)  # sentences of a document are wrong together
+    assert aurc_interval(probabilities, [0] * 600, units.tolist()) == [0, 0]
