@@ -215,6 +215,7 @@ examples:
   conflict-framing train --seeds 3 --output runs/seeds                (how much is chance)
   conflict-framing train --search 60 --output runs/searched           (find the settings, in an hour)
   accelerate launch -m conflict_framing train --output runs/default   (several GPUs)
+  torchrun --nproc-per-node 2 -m conflict_framing train --device cpu --output runs/default  (two processes)
 
 --folds, --held-out and --seeds train several times and measure on what was held out, with 95 %
 intervals over documents; --output is then a folder of runs with study.md and study.json.
@@ -320,6 +321,8 @@ def _train(options: Any) -> int:
     )
     from conflict_framing.train import Interrupted, run_study, train_run
 
+    if os.environ.get("RANK", "0") != "0":  # of the processes of one training, the first alone speaks
+        out.quiet = True
     several = options.folds or options.held_out or options.seeds > 1
     if options.unlabelled and not options.teacher:
         raise UserError("--unlabelled needs a --teacher that labels it: a run, a model folder or a hub name.")
