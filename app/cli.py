@@ -57,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     options = build_parser().parse_args(arguments)
     # Rust tokenizers warn about forks that this program does not make.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    # PyTorch takes its memory anew for every step; in huge pages, the system spends half the time on that.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     try:
         status = options.run(options)
     except UserError as error:
