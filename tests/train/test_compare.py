@@ -1,6 +1,7 @@
 import json
 import math
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -198,3 +199,27 @@ def test_few_documents_get_no_interval_and_no_verdict(corpus: Corpus) -> None:
     told = comparison.to_json()
     assert told["pairs"][0]["macro_f1"]["interval"] is None
     assert told["classifiers"][0]["intervals"] is None
+
+
+def test_a_hub_checkpoint_stands_in_for_a_run(
+    run: Run, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub itself is out of reach here; what is asked of it, and what is made of its answer, is not."""
+    checkpoint, asked = tmp_path / "snapshot", []
+    run.classifier.model.save_pretrained(checkpoint)
+    run.classifier.tokenizer.save_pretrained(checkpoint)
+
+    def download(name: str, allow_patterns: list[str]) -> str:
+        asked.append((name, allow_patterns))
+        return str(checkpoint)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    contenders = load_contenders(["somebody/their-framing-model", run.layout.folder], device="cpu")
+    assert [name for name, _ in asked] == ["somebody/their-framing-model"]
+    # No pickle and no code: a checkpoint of strangers.
+    assert not any(fnmatch(file, pattern) for pattern in asked[0][1] for file in ("pytorch_model.bin", "modeling.py"))
+    assert contenders[0].run is None
+    comparison = compare_classifiers(contenders, corpus)
+    # Its labels are those of its config, and its probabilities those that it was saved with.
+    assert comparison.pairs[0].n_differing == 0
+    assert comparison.classifiers[0].macro_f1 == pytest.approx(comparison.classifiers[1].macro_f1)
