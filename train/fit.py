@@ -1,5 +1,6 @@
 """Fine-tune a backbone on a corpus and write a run."""
 
+import itertools
 import json
 import math
 import os
@@ -55,6 +56,7 @@ try:
     from .reference import make_reference, sampled
     from .report import write_evaluation
     from .swaps import swapped_copies
+    from .turns import turned_copies
 except ImportError as error:
     raise MissingExtraError(error.name or "torch", "train", "Training") from None
 
@@ -501,9 +503,10 @@ def _parts(split: Split, teacher: Teacher | None, recipe: Recipe) -> tuple[_Part
     labels: Sequence[Any] = gold
     if teacher:
         # The copies are for the teacher to label too: it may see the other names otherwise.
-        taught = [teacher.label(part, "Teacher") for part in (texts, teacher.texts)]
-        labels = taught_labels(gold + [NO_LABEL] * len(teacher.texts), np.concatenate(taught))
-        texts = texts + teacher.texts
+        unlabelled = [turned_copies(split.train.texts, recipe.distillation.turns, recipe.seed), teacher.texts]
+        taught = [teacher.label(part, "Teacher") for part in (texts, *unlabelled)]
+        labels = taught_labels(gold + [NO_LABEL] * sum(map(len, unlabelled)), np.concatenate(taught))
+        texts = [*texts, *itertools.chain(*unlabelled)]
     return (texts, labels), (split.validation.texts, split.validation.label_ids)
 
 

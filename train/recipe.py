@@ -82,6 +82,7 @@ class DistillationSettings(_Section):
 
     temperature: float = Field(gt=0)
     gold_weight: float = Field(ge=0, le=1)
+    turns: float = Field(ge=0, le=1)
     attribution: str | None
     max_sentences: int | None = Field(ge=1)
 
