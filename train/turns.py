@@ -25,38 +25,10 @@ _FRAMES = (
     "The delegation hopes for the day when {}.",
 )
 # A name keeps its capital inside a frame.
-_OPENINGS = frozenset(
-    (
-        "the",
-        "a",
-        "an",
-        "in",
-        "on",
-        "at",
-        "no",
-        "any",
-        "all",
-        "every",
-        "two",
-        "three",
-        "several",
-        "both",
-        "some",
-        "most",
-        "more",
-        "there",
-        "it",
-        "they",
-        "we",
-        "he",
-        "she",
-        "this",
-        "these",
-        "its",
-        "their",
-        "his",
-        "her",
-    )
+_OPENING = re.compile(
+    r"(?:the|an?|in|on|at|no|any|all|every|two|three|several|both|some|most|more|there|it|they|we|s?he|this|these"
+    r"|its|their|his|her)\b",
+    re.IGNORECASE,
 )
 _MOST_WORDS = 25  # of a sentence that can still be read inside a frame
 
@@ -74,10 +46,9 @@ def _auxiliary(text: str, chance: random.Random) -> str:
 
 
 def _frame(text: str, chance: random.Random) -> str:
-    words = text.split()
-    if len(words) > _MOST_WORDS or text[-1] != "." or '"' in text or "“" in text:
+    if len(text.split()) > _MOST_WORDS or text[-1] != "." or '"' in text or "“" in text:
         return text
-    if words[0].lower() in _OPENINGS:
+    if _OPENING.match(text):
         text = text[0].lower() + text[1:]
     return chance.choice(_FRAMES).format(text.rstrip("."))
 
