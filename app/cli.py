@@ -7,6 +7,7 @@ import math
 import os
 import shlex
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -17,6 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from conflict_framing.data.errors import UserError
+from conflict_framing.progress import bar_progress, json_progress, log_event
 
 if TYPE_CHECKING:
     from conflict_framing.data import Corpus
@@ -44,17 +46,20 @@ exit statuses:
   130  interrupted by Ctrl-C
 """
 
-_FORMATS = "JSONL, CSV, TSV or Parquet, each also gzipped (.gz)"
+_FORMATS = "JSONL, CSV, TSV or Parquet, each also compressed (.gz, .zst)"
 
 out = Console(emoji=False, highlight=False)
 err = Console(stderr=True, emoji=False, highlight=False)
 
 _SHOWN = 30  # rows of a table in the terminal
+_log_json = False  # whether standard error is for programs
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command and leave with one of the documented exit statuses."""
+    global _log_json
     options = build_parser().parse_args(arguments)
+    _log_json = getattr(options, "log_json", False)
     # Rust tokenizers warn about forks that this program does not make.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     # PyTorch takes its memory anew for every step; in huge pages, the system spends half the time on that.
@@ -100,11 +105,17 @@ def _is_full_disk(error: Exception) -> bool:
 
 
 def _complain(message: str) -> None:
+    if _log_json:
+        log_event("error", text=message)
+        return
     err.print("[bold red]error:[/]", end=" ")
     err.print(message, markup=False, soft_wrap=True)
 
 
 def say(line: str) -> None:
+    if _log_json:
+        log_event("message", text=line)
+        return
     err.print(line, markup=False, soft_wrap=True)
 
 
@@ -366,14 +377,18 @@ def _train(options: Any) -> int:
             run = train_run(corpus, recipe, options.output, teacher=teacher, **common)
     except (Interrupted, KeyboardInterrupt) as stopped:
         where = f" The last checkpoint is in {stopped}." if isinstance(stopped, Interrupted) else ""
-        command = [argument for argument in sys.argv[1:] if argument not in ("--resume", "--overwrite")]
-        say(f"Stopped.{where} Go on with: conflict-framing {shlex.join(command)} --resume")
+        say(f"Stopped.{where} {_how_to_go_on()}")
         return EXIT_INTERRUPTED
     if run.evaluation:
         print_evaluation(run.evaluation)
         out.print(f"report  {run.layout.evaluation / 'report.html'}", soft_wrap=True)
     out.print(f"model   {run.layout.model}", soft_wrap=True)
     return EXIT_OK
+
+
+def _how_to_go_on() -> str:
+    command = [argument for argument in sys.argv[1:] if argument not in ("--resume", "--overwrite")]
+    return f"Go on with: conflict-framing {shlex.join(command)} --resume"
 
 
 def _teacher(options: Any, corpus: "Corpus", recipe: "Recipe") -> "Teacher":
@@ -714,7 +729,8 @@ def _add_predict(commands: Any) -> None:
         "label every sentence of files",
         f"""\
 INPUT is text files (.txt, .md: articles, split into sentences with character offsets), tables
-({_FORMATS}) or - for standard input. The name of --output says its format.
+({_FORMATS}), folders (all such files in them, at any
+depth), quoted patterns ('news/**/*.csv') or - for standard input. The name of --output says its format.
 The input's columns are kept (one whose name is taken becomes input_<name>), then come label, score,
 p_<label>…, abstained, truncated. Rows stay in order. Rows without usable text go to
 OUTPUT.rejected.jsonl with the reason, and the exit status is 3. OUTPUT.meta.json tells the model,
@@ -726,19 +742,27 @@ wrong; that holds for text like the corpus, and OUTPUT.meta.json tells where it 
 collects the least sure abstained rows in a table with an empty column label, for people to fill.
 
 --adapt-priors estimates the share of each label in the input and adapts the probabilities to it. It
-assumes that within a label the sentences look as in training; rows are written once all are labelled.
+assumes that within a label the sentences look as in training.
+
+What is labelled is kept in OUTPUT.partial until all is; then the output appears at once. After Ctrl-C, a
+crash, a full disk or a power cut the same command with --resume goes on (it begins where nothing was
+begun), and the output is byte for byte that of an uninterrupted run.
 
 examples:
   conflict-framing predict articles/*.txt --model runs/default --output labelled.jsonl
   conflict-framing predict news.csv --model runs/default --output sure.csv --max-error 0.05 --queue unsure.csv
   conflict-framing predict statements.csv --text-column statement --model runs/default --output labelled.parquet
+  conflict-framing predict archive/ --model runs/default --output archive.parquet --resume --log-json 2> log.jsonl
   zcat big.jsonl.gz | conflict-framing predict - --format jsonl --model runs/default --output labelled.csv.gz
 """,
     )
-    parser.add_argument("input", nargs="+", metavar="INPUT", help="files to label; - is standard input")
+    parser.add_argument("input", nargs="+", metavar="INPUT", help="files, folders, patterns; - is standard input")
     _add_model(parser)
     parser.add_argument(
-        "--output", required=True, metavar="FILE", help="predictions: .jsonl, .csv, .tsv (each also .gz) or .parquet"
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="predictions: .jsonl, .csv, .tsv (each also .gz or .zst) or .parquet",
     )
     parser.add_argument(
         "--format",
@@ -764,11 +788,16 @@ examples:
     parser.add_argument(
         "--batch-size", type=_at_least(1), default=None, metavar="N", help="sentences per forward pass (default: 32)"
     )
+    parser.add_argument("--resume", action="store_true", help="go on with the unfinished work on --output")
+    parser.add_argument(
+        "--log-json", action="store_true", help="progress and messages as JSON lines on standard error, without a bar"
+    )
     _add_encoding(parser)
     _add_overwrite(parser)
 
 
 def _predict(options: Any) -> int:
+    from conflict_framing.data.files import partial_of
     from conflict_framing.model import CheckpointClassifier
     from conflict_framing.model.predict import PredictOptions, check_paths, predict_files
 
@@ -783,20 +812,22 @@ def _predict(options: Any) -> int:
         queue=Path(options.queue) if options.queue else None,
         queue_size=options.queue_size,
         drift=not options.no_drift,
+        runtime={"device": options.device, "batch_size": options.batch_size},
     )
-    check_paths(options.input, options.output, options=reading, overwrite=options.overwrite)
+    writing = {"options": reading, "overwrite": options.overwrite, "resume": options.resume}
+    check_paths(options.input, options.output, **writing)
     classifier = CheckpointClassifier.from_pretrained(options.model, device=options.device)
     if options.batch_size:
         classifier.batch_size = options.batch_size
-    with _bar("Labelling", "rows") as on_progress:
-        report = predict_files(
-            classifier,
-            options.input,
-            options.output,
-            options=reading,
-            overwrite=options.overwrite,
-            on_progress=on_progress,
-        )
+    started = time.monotonic()
+    try:
+        with json_progress() if options.log_json else bar_progress(err) as on_progress:
+            report = predict_files(classifier, options.input, options.output, **writing, on_progress=on_progress)
+    except KeyboardInterrupt as stopped:
+        begun = partial_of(Path(options.output)).exists()
+        raise KeyboardInterrupt(f"{stopped} {_how_to_go_on()}" if begun else str(stopped)) from None
+    if report.resumed:
+        say(f"{report.resumed:,} of {report.read:,} rows had been labelled before.")
     counts = ", ".join(f"{name} {report.labels[name]:,}" for name in options.among or classifier.classes_)
     out.print(f"{report.written:,} rows to {report.output}: {counts}", soft_wrap=True, markup=False)
     if report.truncated:
@@ -812,8 +843,10 @@ def _predict(options: Any) -> int:
         say("note: this model keeps no sample of its training text, so nothing tells whether the input is like it.")
     if report.rejected:
         say(f"{report.rejected:,} of {report.read:,} rows rejected; each with its reason in {report.rejected_file}")
-        return EXIT_INCOMPLETE
-    return EXIT_OK
+    if options.log_json:
+        facts = {name: getattr(report, name) for name in ("read", "written", "rejected", "truncated", "abstained")}
+        log_event("done", output=str(report.output), **facts, seconds=round(time.monotonic() - started, 1))
+    return EXIT_INCOMPLETE if report.rejected else EXIT_OK
 
 
 def _print_abstention(report: "PredictReport") -> None:

@@ -1,16 +1,21 @@
-"""Read and write tables of rows: JSONL, CSV, TSV and Parquet, each also gzipped.
+"""Read and write tables of rows: JSONL, CSV, TSV and Parquet, each also compressed (gzip, Zstandard).
 
 Reading yields a ``Row`` for each record and a ``BadRow`` for each record that cannot be used, so
 that the caller decides whether a bad record stops the work (training) or is set aside (prediction).
-Writers take rows in batches and put the finished file in place with one atomic rename.
+Readers and writers hold a bounded number of rows. The same rows always make the same bytes: no times, no
+names in what is written. A writer's file is on the disk once it is closed.
 """
 
 import csv
 import gzip
 import io
+import itertools
 import json
 import os
+import shutil
 import sys
+import tempfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,10 +23,11 @@ from pathlib import Path
 from typing import IO, Any, Literal, Protocol, cast
 
 from .errors import UserError
+from .files import SyncedFile
 
 Format = Literal["text", "jsonl", "csv", "tsv", "parquet"]
 
-_SUFFIXES: dict[str, Format] = {
+SUFFIXES: dict[str, Format] = {
     ".txt": "text",
     ".text": "text",
     ".md": "text",
@@ -32,7 +38,13 @@ _SUFFIXES: dict[str, Format] = {
     ".parquet": "parquet",
 }
 STDIN = "-"
-_PARQUET_BATCH = 4096
+_COMPRESSIONS = (".gz", ".zst")
+_PARQUET_BATCH = 1024
+ROW_GROUP = 8192
+"""Rows of a Parquet row group, at least: what is kept in memory while it is written."""
+_ROW_GROUP_BYTES = 2**26
+_TEXT_PIECE = 2**20  # characters
+_GZIP_LEVEL = 6  # the library's own default, 9, takes three times as long for 1 % less
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +70,33 @@ class BadRow:
         return f"{self.path}:{self.line}"
 
 
+def compression_of(path: str | Path) -> str:
+    """``.gz``, ``.zst`` or nothing, as the file's name says (``.partial`` is no part of it)."""
+    suffix = Path(str(path).lower().removesuffix(".partial")).suffix
+    return suffix if suffix in _COMPRESSIONS else ""
+
+
+def is_known(path: str | Path) -> bool:
+    """Whether the name says one of the formats."""
+    return Path(str(path).lower().removesuffix(compression_of(path))).suffix in SUFFIXES
+
+
 def format_of(path: str | Path) -> Format:
     """The format that a file's name says, the suffix ``.gz`` aside.
 
     Raises:
         UserError: the suffix is none that this package reads or writes.
     """
-    name = str(path).lower().removesuffix(".gz")
+    name = str(path).lower().removesuffix(compression_of(path))
     suffix = Path(name).suffix
-    if suffix not in _SUFFIXES:
-        known = ", ".join(sorted(_SUFFIXES))
+    if suffix not in SUFFIXES:
+        known = ", ".join(sorted(SUFFIXES))
         raise UserError(
             f"{path}: the format is read from the file's name, and {suffix or 'a name without suffix'} "
-            f"is not one of {known} (each also with .gz). "
+            f"is not one of {known} (each also with .gz or .zst). "
             f"Rename or convert the file."
         )
-    return _SUFFIXES[suffix]
+    return SUFFIXES[suffix]
 
 
 def display_name(path: str | Path) -> str:
@@ -102,8 +125,12 @@ def _open_bytes(path: str | Path) -> IO[bytes]:
     if str(path) == STDIN:
         return sys.stdin.buffer
     require_file(path)
-    if str(path).lower().endswith(".gz"):
+    if compression_of(path) == ".gz":
         return cast(IO[bytes], gzip.open(path, "rb"))
+    if compression_of(path) == ".zst":
+        import pyarrow  # unlike the library zstandard it notices a file that was cut off
+
+        return io.BufferedReader(pyarrow.CompressedInputStream(open(path, "rb"), "zstd"))
     return open(path, "rb")
 
 
@@ -131,16 +158,16 @@ def _encoding_error(path: str | Path, encoding: str) -> UserError:
 
 
 @contextmanager
-def open_text(path: str | Path, encoding: str = "utf-8") -> Iterator[IO[str]]:
-    """Open a text file, gzipped or not, or standard input (``-``), decoding strictly.
+def open_text(path: str | Path, encoding: str = "utf-8", newline: str | None = "") -> Iterator[IO[str]]:
+    """Open a text file, compressed or not, or standard input (``-``), decoding strictly.
 
     Raises:
         UserError: missing or unreadable file, unknown encoding, bytes that are not of the encoding,
-            a damaged gzip stream.
+            a damaged compressed file.
     """
     stream = _open_bytes(path)
     try:
-        text = io.TextIOWrapper(stream, encoding=_codec(encoding), errors="strict", newline="")
+        text = io.TextIOWrapper(stream, encoding=_codec(encoding), errors="strict", newline=newline)
     except LookupError:
         raise UserError(
             f"--encoding {encoding}: no such encoding. Examples: utf-8, utf-16, cp1252, iso-8859-1."
@@ -156,13 +183,48 @@ def open_text(path: str | Path, encoding: str = "utf-8") -> Iterator[IO[str]]:
         raise _encoding_error(path, encoding) from None
     except UnicodeError as error:  # e.g. UTF-16 without a byte-order mark
         raise UserError(f"{display_name(path)}: not {encoding}: {error}. Name the right one with --encoding.") from None
-    except (gzip.BadGzipFile, EOFError) as error:
-        raise UserError(f"{path}: a damaged or cut-off gzip file ({error}).") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise _damaged(path, error) from None
     finally:
         if str(path) == STDIN:
             text.detach()
         else:
             text.close()
+
+
+def _damaged(path: str | Path, error: Exception) -> Exception:
+    """Of an error while reading: whether the compressed file is at fault."""
+    if not isinstance(error, OSError) or isinstance(error, gzip.BadGzipFile):
+        return UserError(f"{path}: a damaged or cut-off gzip file ({error}).")
+    if compression_of(path) == ".zst" and error.errno is None:  # Arrow's errors have no number
+        return UserError(f"{path}: a damaged or cut-off Zstandard file ({error}).")
+    return error
+
+
+def text_pieces(path: str | Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
+    """A long text in pieces that end at blank lines, each with its offset in characters.
+
+    Line ends are normalised to ``\\n``. A text without blank lines is one piece.
+
+    Raises:
+        UserError: see ``open_text``; or the text holds nothing but white space.
+    """
+    lines: list[str] = []
+    offset = length = 0
+    empty = True
+    with open_text(path, encoding, newline=None) as stream:
+        for line in stream:
+            lines.append(line)
+            length += len(line)
+            blank = line.isspace()
+            empty &= blank
+            if blank and length >= _TEXT_PIECE:
+                yield offset, "".join(lines)
+                offset += length
+                lines, length = [], 0
+    if empty:
+        raise UserError(f"{display_name(path)}: no text in it.")
+    yield offset, "".join(lines)
 
 
 def read_text(path: str | Path, encoding: str = "utf-8") -> str:
@@ -186,10 +248,14 @@ def _has_lone_surrogate(line: str) -> bool:
     return False
 
 
-def _jsonl_rows(stream: IO[str], path: str) -> Iterator[Row | BadRow]:
+def _jsonl_rows(stream: IO[str], path: str, first: int) -> Iterator[Row | BadRow]:
+    place = 0
     for number, line in enumerate(stream, start=1):
         line = line.rstrip("\r\n")
         if not line.strip():
+            continue
+        place += 1
+        if place <= first:
             continue
         try:
             values = json.loads(line)
@@ -245,11 +311,16 @@ def _csv_rows(stream: IO[str], path: str, delimiter: str) -> Iterator[Row | BadR
             yield Row(dict(zip(header, fields, strict=True)), path, start)
 
 
-def _parquet_rows(path: str) -> Iterator[Row]:
+def _parquet_rows(path: str, first: int) -> Iterator[Row]:
     with _parquet_file(path) as file:
-        number = 0
-        for batch in file.iter_batches(batch_size=_PARQUET_BATCH):
-            for values in batch.to_pylist():
+        number = group = 0
+        while group < file.num_row_groups and number + file.metadata.row_group(group).num_rows <= first:
+            number += file.metadata.row_group(group).num_rows
+            group += 1
+        for batch in file.iter_batches(batch_size=_PARQUET_BATCH, row_groups=range(group, file.num_row_groups)):
+            passed_over = min(max(0, first - number), len(batch))
+            number += passed_over
+            for values in batch.slice(passed_over).to_pylist():
                 number += 1
                 yield Row(values, path, number)
 
@@ -259,22 +330,27 @@ def _parquet_file(path: str) -> Iterator[Any]:
     import pyarrow
     import pyarrow.parquet
 
-    # Parquet needs a stream that can seek: a gzipped file or a pipe is taken into memory.
-    whole = path == STDIN or path.lower().endswith(".gz")
     try:
-        with _open_bytes(path) as stream:
-            yield pyarrow.parquet.ParquetFile(io.BytesIO(stream.read()) if whole else stream)
-    except (pyarrow.ArrowInvalid, gzip.BadGzipFile, EOFError) as error:
+        with _open_bytes(path) as stream, tempfile.TemporaryFile() as copy:
+            if path == STDIN or compression_of(path):  # Parquet needs a stream that can seek
+                shutil.copyfileobj(stream, copy)
+            yield pyarrow.parquet.ParquetFile(copy if copy.tell() else stream)
+    except (pyarrow.ArrowInvalid, EOFError, zlib.error) as error:
         raise UserError(f"{display_name(path)}: not a Parquet file: {error}.") from None
+    except OSError as error:
+        raise _damaged(path, error) from None
 
 
-def read_table(path: str | Path, *, encoding: str = "utf-8", format: Format | None = None) -> Iterator[Row | BadRow]:
+def read_table(
+    path: str | Path, *, encoding: str = "utf-8", format: Format | None = None, first: int = 0
+) -> Iterator[Row | BadRow]:
     """The records of one table, in order.
 
     Args:
         path: a file, or ``-`` for standard input (which needs ``format``).
         encoding: of text formats.
         format: overrides what the file's name says.
+        first: pass over so many records.
 
     Raises:
         UserError: the file as a whole cannot be read (missing, empty, wrong encoding, no table).
@@ -282,15 +358,16 @@ def read_table(path: str | Path, *, encoding: str = "utf-8", format: Format | No
     name = str(path)
     kind = format or format_of(name)
     if kind == "parquet":
-        yield from _parquet_rows(name)
+        yield from _parquet_rows(name, first)
         return
     if kind == "text":
         raise UserError(f"{name}: expected a table (.jsonl, .csv, .tsv, .parquet), came a text file.")
     with open_text(name, encoding) as stream:
         if kind == "jsonl":
-            yield from _jsonl_rows(stream, display_name(name))
+            yield from _jsonl_rows(stream, display_name(name), first)
         else:
-            yield from _csv_rows(stream, display_name(name), "\t" if kind == "tsv" else ",")
+            records = _csv_rows(stream, display_name(name), "\t" if kind == "tsv" else ",")
+            yield from itertools.islice(records, first, None)
 
 
 def missing_column(wanted: str, found: Sequence[str], path: str, option: str) -> UserError:
@@ -311,7 +388,8 @@ class RowWriter(Protocol):
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None: ...
 
-    def close(self) -> None: ...
+    def close(self, notes: Mapping[str, str] | None = None) -> None:
+        """End the file; formats with a place for notes on the whole (Parquet) keep them."""
 
 
 class _JsonlWriter:
@@ -322,7 +400,7 @@ class _JsonlWriter:
         for row in rows:
             self._stream.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
 
-    def close(self) -> None:
+    def close(self, notes: Mapping[str, str] | None = None) -> None:
         self._stream.close()
 
 
@@ -337,7 +415,7 @@ class _CsvWriter:
         for row in rows:
             self._writer.writerow([_cell(row.get(name)) for name in self._columns])
 
-    def close(self) -> None:
+    def close(self, notes: Mapping[str, str] | None = None) -> None:
         self._stream.close()
 
 
@@ -354,17 +432,34 @@ class _ParquetWriter:
         import pyarrow.parquet
 
         self._schema = schema
-        self._writer = pyarrow.parquet.ParquetWriter(path, schema)
+        self._stream = SyncedFile(path)
+        self._writer = pyarrow.parquet.ParquetWriter(self._stream, schema)
+        self._waiting: list[Any] = []
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
         import pyarrow
 
         columns = [[_as_type(row.get(field.name), field.type) for row in rows] for field in self._schema]
         arrays = [pyarrow.array(c, type=f.type) for c, f in zip(columns, self._schema, strict=True)]
-        self._writer.write_table(pyarrow.Table.from_arrays(arrays, schema=self._schema))
+        self._waiting.append(pyarrow.RecordBatch.from_arrays(arrays, schema=self._schema))
+        full = sum(batch.num_rows for batch in self._waiting) >= ROW_GROUP
+        if full or sum(batch.nbytes for batch in self._waiting) >= _ROW_GROUP_BYTES:
+            self._write_group()
 
-    def close(self) -> None:
+    def _write_group(self) -> None:
+        import pyarrow
+
+        # A call of its own for each batch would make row groups that are too small to be read fast.
+        self._writer.write_table(pyarrow.Table.from_batches(self._waiting, self._schema))
+        self._waiting = []
+
+    def close(self, notes: Mapping[str, str] | None = None) -> None:
+        if self._waiting:
+            self._write_group()
+        if notes:
+            self._writer.add_key_value_metadata(dict(notes))
         self._writer.close()
+        self._stream.close()
 
 
 def _as_type(value: Any, type_: Any) -> Any:
@@ -376,10 +471,27 @@ def _as_type(value: Any, type_: Any) -> Any:
 
 
 def _open_output(path: Path) -> IO[str]:
-    # The finished name decides on compression; the temporary one ends in ".partial".
-    if path.name.removesuffix(".partial").lower().endswith(".gz"):
-        return io.TextIOWrapper(gzip.open(path, "wb"), encoding="utf-8", newline="")
-    return open(path, "w", encoding="utf-8", newline="")
+    stream: Any = SyncedFile(path)
+    compression = compression_of(path)
+    if compression == ".gz":
+        stream = _GzipFile(stream)
+    elif compression == ".zst":
+        import pyarrow
+
+        stream = pyarrow.CompressedOutputStream(stream, "zstd")
+    return io.TextIOWrapper(stream, encoding="utf-8", newline="")
+
+
+class _GzipFile(gzip.GzipFile):
+    """Closes the file that it writes to, which the plain one leaves to its owner."""
+
+    def __init__(self, target: SyncedFile) -> None:
+        super().__init__(filename="", mode="wb", compresslevel=_GZIP_LEVEL, fileobj=target, mtime=0)
+        self._target = target
+
+    def close(self) -> None:
+        super().close()
+        self._target.close()
 
 
 def open_writer(path: Path, format: Format, columns: Mapping[str, Any]) -> RowWriter:
@@ -390,7 +502,7 @@ def open_writer(path: Path, format: Format, columns: Mapping[str, Any]) -> RowWr
         columns: names in order, each with its Arrow type (only Parquet looks at the types).
 
     Raises:
-        UserError: Parquet with .gz.
+        UserError: Parquet with .gz or .zst.
         ValueError: the format cannot hold rows.
     """
     if format == "jsonl":
@@ -400,8 +512,8 @@ def open_writer(path: Path, format: Format, columns: Mapping[str, Any]) -> RowWr
     if format == "parquet":
         import pyarrow
 
-        if path.name.removesuffix(".partial").lower().endswith(".gz"):
-            raise UserError("Parquet compresses itself: name the output FILE.parquet, without .gz.")
+        if compression_of(path):
+            raise UserError("Parquet compresses itself: name the output FILE.parquet, without .gz or .zst.")
         return _ParquetWriter(path, pyarrow.schema(list(columns.items())))
     raise ValueError(f"no writer for the format {format!r}")
 
@@ -436,11 +548,11 @@ def check_table_name(path: Path) -> Format:
     """The format of a table that is to be written.
 
     Raises:
-        UserError: the name is that of a text, of no known format, or of gzipped Parquet.
+        UserError: the name is that of a text, of no known format, or of compressed Parquet.
     """
     format = format_of(path)
-    if format == "text" or (format == "parquet" and path.name.lower().endswith(".gz")):
-        raise UserError(f"{path}: expected a table's name: .jsonl, .csv, .tsv (each also .gz) or .parquet.")
+    if format == "text" or (format == "parquet" and compression_of(path)):
+        raise UserError(f"{path}: expected a table's name: .jsonl, .csv, .tsv (each also .gz or .zst) or .parquet.")
     return format
 
 

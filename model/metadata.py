@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..data.files import SyncedFile, partial_of, put_in_place
+
 
 def metadata_file(output: Path) -> Path:
     """``OUTPUT.meta.json``."""
@@ -12,6 +14,15 @@ def metadata_file(output: Path) -> Path:
 
 def write_metadata(path: Path, sections: dict[str, Any]) -> None:
     """Write the sections as JSON; the file appears whole or not at all, in place of an earlier one."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(sections, indent=2, ensure_ascii=False, default=str) + "\n", "utf-8")
-    partial.replace(path)
+    text = json.dumps(sections, indent=2, ensure_ascii=False, default=str) + "\n"
+    with SyncedFile(partial_of(path)) as stream:
+        stream.write(text.encode())
+    put_in_place(partial_of(path), path)
+
+
+def metadata_notes(sections: dict[str, Any]) -> dict[str, str]:
+    """The same facts for the footer of a Parquet file: one key a section, its value as JSON."""
+    return {
+        f"conflict_framing.{name}": json.dumps(section, ensure_ascii=False, default=str)
+        for name, section in sections.items()
+    }

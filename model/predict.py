@@ -1,48 +1,34 @@
 """Label every row of files and write a predictions file."""
 
 import errno
-import itertools
-import json
 import shutil
-import sys
-import tempfile
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from ..data.errors import UserError
-from ..data.sentences import split_sentences
-from ..data.tables import (
-    STDIN,
-    BadRow,
-    Format,
-    Row,
-    arrow_type,
-    check_table_name,
-    display_name,
-    format_of,
-    missing_column,
-    open_writer,
-    parquet_schema,
-    read_table,
-    read_text,
-    require_file,
-)
+from ..data.files import SyncedFile, partial_of, put_in_place
+from ..data.inputs import find_inputs
+from ..data.tables import STDIN, Format, arrow_type, check_table_name, format_of, open_writer
 from .abstain import Abstention
 from .backbone import file_sha256
 from .calibration import missing_calibration
-from .classifier import WINDOW, CheckpointClassifier, Prediction, weights_of
+from .classifier import CheckpointClassifier, Prediction, weights_of
 from .drift import Drift, Reservoir, measure_drift
-from .metadata import metadata_file, write_metadata
+from .metadata import metadata_file, metadata_notes, write_metadata
 from .priors import KeptPosteriors, PriorEstimate, adapt, estimate_priors
 from .queue import QUEUE_COLUMNS, Queue
+from .shards import SHARD_ROWS, JobFolder, Labeller, ShardFiles, ShardRange
+from .sources import Reading, Source, Survey, survey_sources
 
-_INT64 = 2**63
+_MODEL_FILES = (".json", ".safetensors", ".onnx", ".txt", ".model", ".yaml")
 
 
 @dataclass(frozen=True)
@@ -61,6 +47,8 @@ class PredictOptions:
         queue: a table of the least sure abstained rows, for people to label.
         queue_size: at most so many.
         drift: compare the input with the model's training text.
+        runtime: how the classifier was set up (device, batch size …). Told in the metadata, and a job is resumed
+            only with the same: the last digit of a probability may hang on it.
     """
 
     text_column: str = "text"
@@ -73,6 +61,42 @@ class PredictOptions:
     queue: Path | None = None
     queue_size: int = 1000
     drift: bool = True
+    runtime: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def reading(self) -> Reading:
+        return Reading(self.text_column, self.encoding, self.input_format)
+
+    def to_json(self, inputs: Sequence[str | Path]) -> dict[str, Any]:
+        queue = str(self.queue) if self.queue else None
+        return {"inputs": [str(path) for path in inputs], **asdict(self), "queue": queue, "runtime": dict(self.runtime)}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is.
+
+    Attributes:
+        stage: ``survey`` (the inputs are read once for columns and counts), ``label``, ``join`` (the output is
+            written from the finished shards).
+        rows: done in this stage.
+        total: rows of this stage; None while they are counted.
+        rejected: rows without usable text so far.
+        shard: the number of finished shards.
+        shards: in all.
+        resumed: rows that were done before this call; no measure of its speed.
+    """
+
+    stage: Literal["survey", "label", "join"]
+    rows: int
+    total: int | None = None
+    rejected: int = 0
+    shard: int = 0
+    shards: int = 0
+    resumed: int = 0
+
+
+OnProgress = Callable[[Progress], None]
 
 
 @dataclass
@@ -86,6 +110,7 @@ class PredictReport:
         priors: the label shares that the probabilities were adapted to.
         drift: how far the input is from the training text; None where it was not asked for or the model has
             nothing to compare with.
+        resumed: how many of the rows had been labelled when the job was resumed.
     """
 
     output: Path
@@ -102,6 +127,7 @@ class PredictReport:
     queued: int = 0
     priors: PriorEstimate | None = None
     drift: Drift | None = None
+    resumed: int = 0
 
     def metadata(self, labels: Sequence[str]) -> dict[str, Any]:
         """The sections of ``<output>.meta.json``."""
@@ -119,6 +145,13 @@ class PredictReport:
         if self.priors:
             sections["priors"] = self.priors.to_json(labels)
         return sections
+
+    def count(self, predictions: Sequence[Prediction]) -> None:
+        """Take some predictions into the counts."""
+        self.written += len(predictions)
+        self.truncated += sum(prediction.truncated for prediction in predictions)
+        self.abstained += sum(prediction.abstained for prediction in predictions)
+        self.labels.update(prediction.label for prediction in predictions)
 
 
 def prediction_columns(prediction: Prediction) -> dict[str, Any]:
@@ -139,174 +172,314 @@ def predict_files(
     *,
     options: PredictOptions | None = None,
     overwrite: bool = False,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    resume: bool = False,
+    on_progress: OnProgress = lambda progress: None,
 ) -> PredictReport:
-    """Label the rows of files, in order, into one predictions file.
+    """Label the rows of files, in order, into one predictions file, in constant memory.
 
     Text files are articles: they are split into sentences, a row each, with ``document``,
     ``sentence`` (counts from 1), ``start`` and ``end`` (character offsets). Tables keep their
     columns; one whose name a prediction needs becomes ``input_<name>``. Rows that cannot be labelled
     go to ``<output>.rejected.jsonl`` with the reason. ``<output>.meta.json`` tells model, options, counts,
-    drift, and what was done besides labelling (abstention, adapted probabilities).
+    drift, and what was done besides labelling (abstention, adapted probabilities); a Parquet file has the same
+    in its footer.
+
+    What is done is kept in the folder ``<output>.partial`` (see ``shards``) until all is, and the output then
+    appears at once. A job that was broken off, in whatever way, goes on with ``resume``; its output is that of
+    one that was not, byte for byte.
 
     Args:
         classifier: what labels.
-        inputs: files; ``-`` is standard input.
-        output: its name says the format: .jsonl, .csv, .tsv (each also .gz) or .parquet.
+        inputs: files, folders, patterns; ``-`` is standard input.
+        output: its name says the format: .jsonl, .csv, .tsv (each also .gz or .zst) or .parquet.
         options: how to read, what to choose among.
-        overwrite: replace an existing output.
-        on_progress: called with rows done and rows in all.
+        overwrite: replace an existing output, and begin an unfinished one anew.
+        resume: go on with what was begun; begin where nothing was.
+        on_progress: called now and then.
 
     Raises:
-        UserError: an input as a whole cannot be read, the output exists, no disk space.
+        UserError: an input as a whole cannot be read, the output exists, no disk space, or what is to be resumed
+            was begun with another model, other options or other inputs.
+        KeyboardInterrupt: Ctrl-C; its message tells what is kept.
     """
     options = options or PredictOptions()
     output = Path(output)
     report = PredictReport(output, _rejected_file(output))
-    kind = check_paths(inputs, output, options=options, overwrite=overwrite)
+    found = check_paths(inputs, output, options=options, overwrite=overwrite, resume=resume)
     report.abstention = _abstention(classifier, options)
     if options.adapt_priors and classifier.calibration is None:
         raise missing_calibration("--adapt-priors")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    sample = Reservoir()
     probe = classifier.predict("A probe.", among=options.among)  # wrong labels in `among` fail before any work
-    with tempfile.TemporaryDirectory() as spool:
-        sources = [_Source.of(path, options, Path(spool)) for path in inputs]
-        survey = _survey(sources, options)
-        renamed = _free_names(survey.columns, list(prediction_columns(probe)))
-        columns = {renamed[name]: type_ for name, type_ in survey.columns.items()}
-        columns |= {name: arrow_type({type(value)}) for name, value in prediction_columns(probe).items()}
-        labelling = _Labelling(classifier, sources, options, report.abstention.threshold if report.abstention else None)
-        labelled = labelling.windows()
-        if options.adapt_priors and classifier.calibration is not None:
-            shares = classifier.calibration.source_shares
-            labelled, report.priors = labelling.adapted(
-                shares, Path(spool), lambda done: on_progress(done, survey.rows)
-            )
-            report.void.append("the probabilities were adapted to other label shares")
-        queue = Queue(options.queue_size, _free_names(survey.columns, QUEUE_COLUMNS))
-        partial = _partial(output)
-        rejected_partial = _partial(report.rejected_file)
-        writer = open_writer(partial, kind, columns)
-        rejects = open_writer(rejected_partial, "jsonl", {})
-        try:
-            for good, bad, predictions in labelled:
-                writer.write(
-                    [
-                        {renamed[name]: value for name, value in row.values.items()} | prediction_columns(prediction)
-                        for row, prediction in zip(good, predictions, strict=True)
-                    ]
-                )
-                rejects.write([{"path": r.path, "line": r.line, "reason": r.reason, "raw": r.raw} for r in bad])
-                if options.queue:
-                    queue.add([row.values for row in good], predictions)
-                report.read += len(good) + len(bad)
-                report.written += len(good)
-                report.rejected += len(bad)
-                report.truncated += sum(prediction.truncated for prediction in predictions)
-                report.abstained += sum(prediction.abstained for prediction in predictions)
-                report.labels.update(prediction.label for prediction in predictions)
-                if options.drift:
-                    for row in good:
-                        sample.add(row.values[options.text_column])
-                on_progress(report.read, survey.rows)
-            writer.close()
-            rejects.close()
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    output.parent.mkdir(parents=True, exist_ok=True)
+    folder = JobFolder(partial_of(output))
+    job = _job(classifier, inputs, found, options, probe)
+    try:
+        with _kept(folder):
+            sources, survey = _open_job(output, folder, job, found, options, overwrite, resume, on_progress)
+            task = _Task(classifier, options, report, folder, on_progress, sources, survey)
+            report.resumed = folder.rows_done
+            task.label()
+            if _facts_of_inputs(found) != job["inputs"]:
                 raise UserError(
-                    f"No space left on the disk of {output}. The first {report.written} rows are in {partial}. "
-                    f"Free some space, or write elsewhere with --output."
-                ) from None
-            raise
-        except KeyboardInterrupt:
-            writer.close()
-            raise KeyboardInterrupt(
-                f"Stopped. The first {report.written} rows are in {partial}; keep it under another name, "
-                f"or start again with --overwrite."
-            ) from None
-    partial.replace(output)
-    if report.rejected:
-        rejected_partial.replace(report.rejected_file)
-    else:
-        rejected_partial.unlink()
-        report.rejected_file.unlink(missing_ok=True)
-    if options.queue:
-        report.queue, report.queued = options.queue, len(queue)
-        queue.write(options.queue, survey.columns)
-    # When all rows are safe: it computes once more, and may be broken off.
-    report.drift = measure_drift(classifier, sample.items)
-    if report.drift and report.drift.warning:
-        report.void.append("the input differs from the training text")
-    facts = {"model": _model_facts(classifier), "options": _options(inputs, options)}
-    write_metadata(metadata_file(output), facts | report.metadata(classifier.classes_))
+                    "An input was changed while it was read. Nothing was put in place; start again with --overwrite."
+                )
+            task.join(_model_facts(classifier), options.to_json(inputs))
+            task.put_in_place()
+    finally:
+        folder.close()
+    folder.remove()
     return report
 
 
-_Labelled = Iterator[tuple[list[Row], list[BadRow], list[Prediction]]]
+# --- the job -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Labelling:
-    """Window by window: the usable rows, the others, and the predictions of the usable."""
+def _job(
+    classifier: CheckpointClassifier,
+    inputs: Sequence[str | Path],
+    found: Sequence[str],
+    options: PredictOptions,
+    probe: Prediction,
+) -> dict[str, Any]:
+    """All that the output depends on; a job is resumed only where it is the same."""
+    try:
+        package = version("conflict-framing")
+    except PackageNotFoundError:  # a source tree that was never installed
+        package = "0"
+    source = classifier.source
+    files = sorted(path for path in source.iterdir() if path.suffix in _MODEL_FILES) if source else []
+    return {
+        "package": package,
+        "model": {
+            "labels": list(classifier.classes_),
+            "sha256": {path.name: file_sha256(path) for path in files},
+            # A model in memory has no files to know it by.
+            "probabilities_of_a_probe": None if source else [round(p, 4) for p in probe.probabilities.values()],
+        },
+        "options": options.to_json(inputs),
+        "inputs": _facts_of_inputs(found),
+    }
+
+
+def _facts_of_inputs(found: Sequence[str]) -> dict[str, Any]:
+    """What changes when a file does. The content is not hashed: that would read everything once more."""
+    facts: dict[str, Any] = {}
+    for name in found:
+        if name == STDIN:
+            facts[name] = {}  # its copy is part of the job
+            continue
+        stat = Path(name).stat()
+        seconds, nanoseconds = divmod(stat.st_mtime_ns, 10**9)
+        modified = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
+        facts[name] = {"bytes": stat.st_size, "modified": f"{modified}.{nanoseconds:09d} UTC"}
+    return facts
+
+
+def _open_job(
+    output: Path,
+    folder: JobFolder,
+    job: Mapping[str, Any],
+    found: Sequence[str],
+    options: PredictOptions,
+    overwrite: bool,
+    resume: bool,
+    on_progress: OnProgress,
+) -> tuple[list[Source], Survey]:
+    """Take up an unfinished job, or begin one: its sources, and what is in them."""
+    if folder.path.is_dir():
+        folder.lock()
+        if resume and folder.has_begun:
+            survey = folder.resume(job)
+            if not folder.joined:  # later, what stands there is ours
+                _check_targets(output, options, folder.overwrite)
+            return [Source.of(name, options.reading, folder.path) for name in found], survey
+    folder.remove()  # of an older job, or of one that ended before it began
+    folder.path.mkdir()
+    folder.lock()
+    try:
+        sources = [Source.of(name, options.reading, folder.path) for name in found]
+        survey = survey_sources(sources, options.reading, lambda rows: on_progress(Progress("survey", rows)))
+        folder.begin(job, survey, SHARD_ROWS, overwrite)
+    except BaseException:  # nothing was labelled yet
+        folder.remove()
+        raise
+    return sources, survey
+
+
+@contextmanager
+def _kept(folder: JobFolder) -> Iterator[None]:
+    """Say what is kept when a job is broken off."""
+
+    def kept() -> str:
+        if not folder.has_begun:
+            return "No row was labelled yet."
+        return f"{folder.rows_done:,} rows are done and kept in {folder.path}."
+
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(
+            f"No space left on the disk of {folder.path}. {kept()} Free some space, then give the same command "
+            f"with --resume."
+        ) from None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"Stopped. {kept()}") from None
+
+
+@dataclass
+class _Task:
+    """Label all rows, then write what follows from them."""
 
     classifier: CheckpointClassifier
-    sources: Sequence["_Source"]
     options: PredictOptions
-    abstain_below: float | None
+    report: PredictReport
+    folder: JobFolder
+    on_progress: OnProgress
+    sources: list[Source]
+    survey: Survey
 
-    def windows(self) -> _Labelled:
-        for good, bad in self._rows():
-            texts = [row.values[self.options.text_column] for row in good]
-            yield (
-                good,
-                bad,
-                self.classifier.predict(texts, among=self.options.among, abstain_below=self.abstain_below),
+    def __post_init__(self) -> None:
+        self.kind = format_of(self.report.output)
+        self.files = ShardFiles(self.folder.path, "parquet" if self.kind == "parquet" else "jsonl", self.survey.columns)
+        self.labeller = Labeller(self.classifier, self.options.text_column, self.options.among)
+        self.shards = -(-self.survey.rows // self.folder.shard_rows)
+        # Whole files, in the folder until all of them are; on the disk of where they belong.
+        self.finished = [
+            (self.folder.finished / target.name, target)
+            for target in (self.report.rejected_file, metadata_file(self.report.output), self.report.output)
+        ]
+        if self.options.queue:
+            self.finished.insert(0, (partial_of(self.options.queue), self.options.queue))
+
+    def _tell(self, stage: Literal["label", "join"], rows: int, rejected: int) -> None:
+        done = len(self.folder.entries)
+        self.on_progress(
+            Progress(
+                stage,
+                rows,
+                self.survey.rows,
+                rejected,
+                done,
+                self.shards,
+                self.report.resumed if stage == "label" else 0,
             )
+        )
 
-    def adapted(
-        self, source_shares: npt.NDArray[np.float64], spool: Path, on_progress: Callable[[int], None]
-    ) -> tuple[_Labelled, PriorEstimate]:
-        """Label all rows first, estimate their label shares, and give the windows with adapted predictions.
+    def label(self) -> None:
+        """Label the shards that are not done."""
+        folder = self.folder
+        self._tell("label", folder.rows_done, folder.rejected)
+        for first, last in folder.ranges(self.shards):
+            shards = ShardRange(first, last, folder.shard_rows, self.sources, self.survey.counts, self.options.reading)
+            for entry in shards.label(
+                self.labeller,
+                self.files,
+                lambda read, rejected: self._tell("label", folder.rows_done + read, folder.rejected + rejected),
+            ):
+                folder.add(entry)
+                self._tell("label", folder.rows_done, folder.rejected)
+        folder.check(self.shards, self.survey.rows)
 
-        The probabilities lie in a file meanwhile, and the inputs are read once more for the other columns.
-        """
-        kept = KeptPosteriors(spool / "posteriors", len(self.classifier.classes_))
-        done = 0
-        try:
-            for good, bad, predictions in self.windows():
-                kept.add(
-                    [list(prediction.probabilities.values()) for prediction in predictions],
-                    [prediction.truncated for prediction in predictions],
-                    ["" if row.values.get("document") is None else str(row.values["document"]) for row in good],
+    def join(self, model: dict[str, Any], options: dict[str, Any]) -> None:
+        """Write all that is to be put in place, from the shards alone, into the folder."""
+        report, folder = self.report, self.folder
+        shutil.rmtree(folder.finished, ignore_errors=True)
+        folder.finished.mkdir()
+        report.read, report.rejected = folder.rows_done, folder.rejected
+        labels = self.labeller.labels
+        report.priors = self._estimate_priors() if self.options.adapt_priors else None
+        if report.priors:
+            report.void.append("the probabilities were adapted to other label shares")
+        threshold = report.abstention.threshold if report.abstention else None
+        example = prediction_columns(Prediction.of(labels, np.zeros(len(labels), np.float32), False, None))
+        renamed = _free_names(self.survey.columns, list(example))
+        columns = {renamed[name]: type_ for name, type_ in self.survey.columns.items()}
+        columns |= {name: arrow_type({type(value)}) for name, value in example.items()}
+        queue = Queue(self.options.queue_size, _free_names(self.survey.columns, QUEUE_COLUMNS))
+        sample = Reservoir()
+        writer = open_writer(folder.finished / report.output.name, self.kind, columns)
+        for shard in range(self.shards):
+            for rows, scores in self.files.read_windows(shard):
+                probabilities = scores["probabilities"]
+                if report.priors:
+                    probabilities = adapt(probabilities, report.priors)
+                predictions = [
+                    Prediction.of(labels, row, cut, threshold)
+                    for row, cut in zip(probabilities, scores["truncated"], strict=True)
+                ]
+                writer.write(
+                    [
+                        {renamed[name]: value for name, value in row.items()} | prediction_columns(prediction)
+                        for row, prediction in zip(rows, predictions, strict=True)
+                    ]
                 )
-                done += len(good) + len(bad)
-                on_progress(done)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                "Stopped. No row was written: with --adapt-priors all are labelled first."
-            ) from None
+                report.count(predictions)
+                if self.options.queue:
+                    queue.add(rows, predictions)
+                if self.options.drift:
+                    for row in rows:
+                        sample.add(row[self.options.text_column])
+                self._tell("join", report.written + report.rejected, report.rejected)
+        if report.written + report.rejected != report.read:
+            raise self.files.damaged(
+                f"{report.read} rows were read, but {report.written} written and {report.rejected} rejected"
+            )
+        self._join_rejected(folder.finished / report.rejected_file.name)
+        if self.options.queue:
+            report.queue, report.queued = self.options.queue, len(queue)
+            self.options.queue.parent.mkdir(parents=True, exist_ok=True)
+            queue.write(partial_of(self.options.queue), self._queue_types())
+        report.drift = measure_drift(self.classifier, sample.items)
+        if report.drift and report.drift.warning:
+            report.void.append("the input differs from the training text")
+        sections = {"model": model, "options": options} | report.metadata(self.classifier.classes_)
+        writer.close(metadata_notes(sections))
+        write_metadata(folder.finished / metadata_file(report.output).name, sections)
+
+    def _estimate_priors(self) -> PriorEstimate:
+        if self.classifier.calibration is None:
+            raise missing_calibration("--adapt-priors")
+        kept = KeptPosteriors(self.folder.finished / "posteriors", len(self.labeller.labels))
+        for shard in range(self.shards):
+            scores = self.files.read_scores(shard)
+            kept.add(scores["probabilities"], scores["block"])
         rows = kept.read()
         if not len(rows):
+            self.folder.remove()  # labelling once more would come to the same
             raise UserError("--adapt-priors: no row has usable text, so there are no label shares to estimate.")
-        estimate = estimate_priors(rows["probabilities"], source_shares, rows["block"])
-        return self._readapted(rows, estimate), estimate
+        return estimate_priors(rows["probabilities"], self.classifier.calibration.source_shares, rows["block"])
 
-    def _readapted(self, rows: Any, estimate: PriorEstimate) -> _Labelled:
-        first = 0
-        for good, bad in self._rows():
-            mine = rows[first : first + len(good)]
-            first += len(good)
-            predictions = [
-                Prediction.of(self.classifier.classes_, row, cut, self.abstain_below)
-                for row, cut in zip(adapt(mine["probabilities"], estimate), mine["truncated"], strict=True)
-            ]
-            yield good, bad, predictions
+    def _join_rejected(self, path: Path) -> None:
+        if not self.folder.rejected:
+            return
+        with SyncedFile(path) as joined:
+            for shard in range(self.shards):
+                if self.folder.entries[shard].rejected:
+                    with self.files.paths(shard)[2].open("rb") as stream:
+                        shutil.copyfileobj(stream, joined)
 
-    def _rows(self) -> Iterator[tuple[list[Row], list[BadRow]]]:
-        for window in _in_windows(_usable(self.sources, self.options)):
-            good = [row for row in window if isinstance(row, Row)]
-            yield good, [row for row in window if isinstance(row, BadRow)]
+    def _queue_types(self) -> dict[str, Any]:
+        """The types of the rows' columns as the shards keep them: JSON has no dates and the like."""
+        import pyarrow.types as kinds
+
+        def kept(type_: Any) -> bool:
+            tests = (kinds.is_boolean, kinds.is_integer, kinds.is_floating, kinds.is_string, kinds.is_null)
+            return self.kind == "parquet" or any(test(type_) for test in tests)
+
+        return {name: type_ if kept(type_) else arrow_type({str}) for name, type_ in self.survey.columns.items()}
+
+    def put_in_place(self) -> None:
+        """Rename what is finished, the output last; broken off in between, it is done again on resuming."""
+        if not self.folder.joined:
+            _check_targets(self.report.output, self.options, self.folder.overwrite)
+        self.folder.note_joined()
+        if not self.report.rejected:
+            self.report.rejected_file.unlink(missing_ok=True)  # of an output that is replaced
+        for finished, target in self.finished:
+            if finished.exists():
+                put_in_place(finished, target)
 
 
 def _abstention(classifier: CheckpointClassifier, options: PredictOptions) -> Abstention | None:
@@ -322,65 +495,88 @@ def _model_facts(classifier: CheckpointClassifier) -> dict[str, Any]:
         "folder": str(classifier.source) if classifier.source else None,
         "weights_sha256": {path.name: file_sha256(path) for path in weights},
         "backbone": classifier.facts.backbone,
+        "recipe": classifier.facts.recipe.get("name"),
         "corpus_fingerprint": classifier.facts.corpus_fingerprint,
     }
 
 
-def _options(inputs: Sequence[str | Path], options: PredictOptions) -> dict[str, Any]:
-    return {"inputs": [str(path) for path in inputs], **asdict(options)}
+def _free_names(columns: Mapping[str, Any], taken: Sequence[str]) -> dict[str, str]:
+    """The input's columns under names that neither the predictions nor other columns have."""
+    used = set(taken) | {name for name in columns if name not in taken}
+    renamed = {}
+    for name in columns:
+        new = name
+        while new in taken or (new != name and new in used):
+            new = f"input_{new}"
+        used.add(new)
+        renamed[name] = new
+    return renamed
 
 
-def read_texts(inputs: Sequence[str | Path], options: PredictOptions) -> Iterator[str]:
-    """The sentences of text files and tables, in order; rows without usable text are passed over.
-
-    Raises:
-        UserError: an input is missing, of no known format, unreadable, or has no column of texts.
-    """
-    for path in inputs:
-        require_file(path)
-        source = _Source(str(path), str(path), options.input_format or format_of(path))
-        if source.format != "text":
-            _survey([source], options)
-        for row in _usable([source], options):
-            if isinstance(row, Row):
-                yield str(row.values[options.text_column])
+# --- what can be told from names ------------------------------------------------------------------
 
 
 def check_paths(
-    inputs: Sequence[str | Path], output: str | Path, *, options: PredictOptions, overwrite: bool
-) -> Format:
+    inputs: Sequence[str | Path],
+    output: str | Path,
+    *,
+    options: PredictOptions,
+    overwrite: bool = False,
+    resume: bool = False,
+) -> list[str]:
     """What can be told from names alone, so that nobody waits for a model to learn of a typing error.
 
     Returns:
-        The output's format.
+        The files that the inputs mean.
 
     Raises:
-        UserError: an input is missing, empty or of no known format, the output exists or is of none, or
-            options contradict each other.
+        UserError: an input is missing, empty or of no known format, the output exists or is of none,
+            options contradict each other, or an unfinished job is there and nobody said what to do with it.
     """
     output = Path(output)
-    kind = format_of(output)
-    if kind == "text":
+    if format_of(output) == "text":
         raise UserError(f"{output}: predictions are rows; name the output .jsonl, .csv, .tsv or .parquet.")
+    check_table_name(output)
     _check_options(options)
     if options.queue:
         check_table_name(options.queue)
         if options.queue.absolute() == output.absolute():
             raise UserError(f"{options.queue} is the output too. Name another --queue.")
-    for path in (output, _rejected_file(output), metadata_file(output), _partial(output)):
+    if overwrite and resume:
+        raise UserError("--resume goes on with what was begun, --overwrite begins anew. Give one of them.")
+    written = [output, *([options.queue] if options.queue else [])]
+    ours = [*written, _rejected_file(output)]
+    found = find_inputs(inputs, any_format=options.input_format is not None, leave_out=ours)
+    for source in found:
+        if source == STDIN:
+            continue
+        for path in ours:
+            if path.exists() and path.samefile(source):
+                option = "--queue" if path == options.queue else "--output"
+                raise UserError(f"{path} is an input too, and would be lost. Name another {option}.")
+        if options.input_format is None:
+            format_of(source)
+    folder = JobFolder(partial_of(output))
+    if folder.path.exists() and not folder.is_ours:
+        raise UserError(f"{folder.path} exists, and is no unfinished work of this command. Move it away.")
+    if folder.has_begun and resume:
+        return found
+    if folder.has_begun and not overwrite:
+        raise UserError(
+            f"{folder.path} exists: this output was begun and not finished. Go on with --resume, or begin anew with "
+            f"--overwrite."
+        )
+    _check_targets(output, options, overwrite)
+    return found
+
+
+def _check_targets(output: Path, options: PredictOptions, overwrite: bool) -> None:
+    """Refuse to replace what is there."""
+    for path in (output, _rejected_file(output), metadata_file(output)):
         if path.exists() and not overwrite:
             raise UserError(f"{path} exists. Name another --output, or replace it with --overwrite.")
-    for source in inputs:
-        if str(source) != STDIN:
-            require_file(source)
-            for written, option in ((output, "--output"), (options.queue, "--queue")):
-                if written and written.exists() and written.samefile(source):
-                    raise UserError(f"{written} is an input too, and would be lost. Name another {option}.")
-            if options.input_format is None:
-                format_of(source)
     if options.queue and options.queue.exists():  # whatever overwrite says
         raise UserError(f"{options.queue} exists, and may hold labels that somebody gave. Name another --queue.")
-    return kind
 
 
 def _check_options(options: PredictOptions) -> None:
@@ -400,138 +596,5 @@ def _check_options(options: PredictOptions) -> None:
         raise UserError("--queue takes the rows that are abstained from. Say which with --abstain or --max-error.")
 
 
-def _partial(path: Path) -> Path:
-    return path.with_name(path.name + ".partial")
-
-
 def _rejected_file(output: Path) -> Path:
     return output.with_name(output.name + ".rejected.jsonl")
-
-
-@dataclass(frozen=True)
-class _Source:
-    """One input that can be read twice: standard input is spooled to a file first."""
-
-    path: str
-    name: str
-    format: Format
-
-    @classmethod
-    def of(cls, path: str | Path, options: PredictOptions, spool: Path) -> "_Source":
-        name = str(path)
-        kind = options.input_format or ("text" if name == STDIN else format_of(name))
-        if name != STDIN:
-            return cls(name, name, kind)
-        copy = spool / f"stdin{'.parquet' if kind == 'parquet' else ''}"
-        with copy.open("wb") as stream:
-            shutil.copyfileobj(sys.stdin.buffer, stream)
-        if not copy.stat().st_size:
-            raise UserError("standard input is empty.")
-        with copy.open("rb") as stream:
-            gzipped = stream.read(2) == b"\x1f\x8b"
-        if gzipped:
-            copy = copy.rename(copy.with_name(copy.name + ".gz"))
-        return cls(str(copy), display_name(STDIN), kind)
-
-    def rows(self, options: PredictOptions) -> Iterator[Row | BadRow]:
-        try:
-            if self.format == "text":
-                yield from _article_rows(self, options)
-            else:
-                yield from read_table(self.path, encoding=options.encoding, format=self.format)
-        except UserError as error:
-            raise UserError(str(error).replace(self.path, self.name)) from None
-
-
-def _article_rows(source: _Source, options: PredictOptions) -> Iterator[Row]:
-    spans = split_sentences(read_text(source.path, options.encoding))
-    for number, span in enumerate(spans, start=1):
-        values = {
-            "document": source.name,
-            "sentence": number,
-            "start": span.start,
-            "end": span.end,
-            options.text_column: span.text,
-        }
-        yield Row(values, source.name, number)
-
-
-@dataclass
-class _Survey:
-    rows: int = 0
-    columns: dict[str, Any] = field(default_factory=dict)
-
-
-def _survey(sources: Sequence[_Source], options: PredictOptions) -> _Survey:
-    """Read all inputs once: how many rows, which columns of which types, and whether anything is unreadable.
-
-    A later row of JSONL may bring a new column, so a table's header is known only at its end; and a
-    wrong encoding in the last file is told before the first hour of work.
-    """
-    survey = _Survey()
-    seen: dict[str, set[type]] = {}
-    given: dict[str, set[Any]] = {}
-    for source in sources:
-        before = survey.rows
-        found: list[str] = []
-        if source.format == "parquet":
-            schema = parquet_schema(source.path)
-            found = list(schema)
-            for name, type_ in schema.items():
-                given.setdefault(name, set()).add(type_)
-                seen.setdefault(name, set())
-        for row in source.rows(options):
-            survey.rows += 1
-            if isinstance(row, Row) and source.format != "parquet":
-                for name, value in row.values.items():
-                    if name not in found:
-                        found.append(name)
-                    seen.setdefault(name, set()).add(_kind(value))
-        if survey.rows == before:
-            raise UserError(f"{source.name}: no rows in it.")
-        if found and options.text_column not in found:
-            raise missing_column(options.text_column, found, source.name, "--text-column")
-    for name, kinds in seen.items():
-        types = given.get(name, set())
-        survey.columns[name] = next(iter(types)) if len(types) == 1 and not kinds else arrow_type(kinds)
-    if not survey.columns:
-        survey.columns = {options.text_column: arrow_type({str})}
-    return survey
-
-
-def _kind(value: Any) -> type:
-    # An integer that does not fit 64 bits can only be kept as text.
-    return str if type(value) is int and not -_INT64 <= value < _INT64 else type(value)
-
-
-def _free_names(columns: dict[str, Any], taken: Sequence[str]) -> dict[str, str]:
-    """The input's columns under names that neither the predictions nor other columns have."""
-    used = set(taken) | {name for name in columns if name not in taken}
-    renamed = {}
-    for name in columns:
-        new = name
-        while new in taken or (new != name and new in used):
-            new = f"input_{new}"
-        used.add(new)
-        renamed[name] = new
-    return renamed
-
-
-def _usable(sources: Sequence[_Source], options: PredictOptions) -> Iterator[Row | BadRow]:
-    for source in sources:
-        for row in source.rows(options):
-            yield row if isinstance(row, BadRow) else _with_text(row, options.text_column)
-
-
-def _with_text(row: Row, column: str) -> Row | BadRow:
-    text = row.values.get(column)
-    if isinstance(text, str) and text.strip():
-        return row
-    came = "nothing" if text is None else "empty text" if isinstance(text, str) else f"{type(text).__name__} {text!r}"
-    raw = json.dumps(row.values, ensure_ascii=False, default=str)
-    return BadRow(row.path, row.line, f"expected text in column '{column}', came {came}", raw)
-
-
-def _in_windows(rows: Iterator[Row | BadRow]) -> Iterator[list[Row | BadRow]]:
-    while window := list(itertools.islice(rows, WINDOW)):
-        yield window

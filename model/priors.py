@@ -134,37 +134,36 @@ def adapt(posteriors: Probabilities, estimate: PriorEstimate) -> Probabilities:
     return renormalise((posteriors * (estimate.shares / estimate.source)).astype(np.float32))
 
 
+def document_blocks(documents: Sequence[Any]) -> npt.NDArray[np.int16]:
+    """The block of documents that each row's belongs to, shape (n rows,); -1 for a row that names none."""
+    names = ("" if document is None else str(document) for document in documents)
+    return np.array([zlib.crc32(name.encode()) % _BLOCKS if name else -1 for name in names], np.int16)
+
+
 class KeptPosteriors:
     """Probabilities in a file until all are known: exact EM in constant memory, 4 bytes a row and label.
 
     Args:
-        path: of the file, which must not exist.
+        path: of the file; one that is there is replaced.
         n_labels: columns of the probabilities.
     """
 
     def __init__(self, path: Path, n_labels: int) -> None:
         self._path = path
-        self._type = np.dtype(
-            [("probabilities", np.float32, (n_labels,)), ("truncated", np.bool_), ("block", np.uint16)]
-        )
-        self._stream = path.open("xb")
+        self._type = np.dtype([("probabilities", np.float32, (n_labels,)), ("block", np.int16)])
+        self._stream = path.open("wb")
         self._rows = 0
 
-    def add(
-        self, probabilities: Sequence[Sequence[float]], truncated: Sequence[bool], documents: Sequence[str]
-    ) -> None:
-        """Keep some rows; those without a document (an empty name) are independent of all others."""
-        if not len(truncated):
-            return
-        records = np.zeros(len(truncated), self._type)
+    def add(self, probabilities: Probabilities, blocks: npt.NDArray[np.int16]) -> None:
+        """Keep some rows; those without a document (a block of -1) are independent of all others."""
+        records = np.zeros(len(blocks), self._type)
         records["probabilities"] = probabilities
-        records["truncated"] = truncated
-        numbers = (zlib.crc32(name.encode()) if name else row for row, name in enumerate(documents, self._rows))
-        records["block"] = [number % _BLOCKS for number in numbers]
+        own = (self._rows + np.arange(len(blocks))) % _BLOCKS
+        records["block"] = np.where(blocks < 0, own, blocks)
         self._stream.write(records.tobytes())
         self._rows += len(records)
 
     def read(self) -> Any:
-        """All rows, as a structured memmap with ``probabilities``, ``truncated`` and ``block``."""
+        """All rows, as a structured memmap with ``probabilities`` and ``block``."""
         self._stream.close()
         return np.memmap(self._path, self._type, "r") if self._rows else np.zeros(0, self._type)

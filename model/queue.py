@@ -44,14 +44,11 @@ class Queue:
         """Write the rows, least sure first; without any, a table of no rows.
 
         Args:
-            path: a table's name.
+            path: a table's name; ``.partial`` after it is no part of it.
             types: Arrow types of the rows' columns, by their old names.
         """
         asked = {name: arrow_type({float if name == "score" else str}) for name in QUEUE_COLUMNS}
         columns = {self._names[name]: type_ for name, type_ in types.items()} | asked
-        partial = path.with_name(path.name + ".partial")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        writer = open_writer(partial, format_of(path), columns)
+        writer = open_writer(path, format_of(path.with_name(path.name.removesuffix(".partial"))), columns)
         writer.write([row for _, _, row in sorted(self._kept, key=lambda entry: entry[:2], reverse=True)])
         writer.close()
-        partial.replace(path)

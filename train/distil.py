@@ -17,7 +17,7 @@ from ..data.errors import UserError
 from ..model.backbone import cache_folder, file_sha256
 from ..model.classifier import WINDOW, CheckpointClassifier, weights_of
 from ..model.folder import find_model
-from ..model.predict import PredictOptions, read_texts
+from ..model.sources import Reading, read_texts
 from .precision import has_bf16
 from .progress import bar
 from .recipe import Recipe
@@ -139,9 +139,9 @@ def load_teacher(
             "note: the teacher was trained on another corpus or with another split, so it may have seen the test "
             "sentences of this run. Measure on data that neither has seen."
         )
-    options = PredictOptions(text_column=text_column, encoding=encoding)
+    reading = Reading(text_column=text_column, encoding=encoding)
     known = {text.strip() for text in corpus.texts}
-    texts = sorted({text.strip() for text in read_texts(unlabelled, options)} - known)
+    texts = sorted({text.strip() for text in read_texts(unlabelled, reading)} - known)
     limit = recipe.distillation.max_sentences
     if limit is not None and len(texts) > limit:
         texts = random.Random(recipe.seed).sample(texts, limit)  # noqa: S311 - no secret

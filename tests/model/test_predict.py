@@ -14,6 +14,7 @@ from conflict_framing.data import UserError
 from conflict_framing.data.tables import read_table
 from conflict_framing.model import CheckpointClassifier
 from conflict_framing.model import predict as predict_module
+from conflict_framing.model import shards, sources
 from conflict_framing.model.drift import Reservoir
 from conflict_framing.model.metadata import metadata_file, write_metadata
 from conflict_framing.model.predict import PredictOptions, predict_files
@@ -33,7 +34,7 @@ def values(path: Path) -> list[dict[str, object]]:
     return [row.values for row in read_table(path)]
 
 
-@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".tsv", ".parquet", ".jsonl.gz", ".csv.gz"])
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".tsv", ".parquet", ".jsonl.gz", ".csv.gz", ".tsv.zst"])
 def test_columns_kept_taken_names_renamed_order_kept(
     classifier: CheckpointClassifier, tmp_path: Path, suffix: str
 ) -> None:
@@ -167,7 +168,7 @@ def test_standard_input(
         "csv": b"text\na raid\n",
         "parquet": (tmp_path / "x.parquet").read_bytes(),
     }[form]
-    monkeypatch.setattr(predict_module.sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+    monkeypatch.setattr(sources.sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
     report = predict_files(
         classifier,
         ["-"],
@@ -202,20 +203,6 @@ def test_output_never_replaces_an_input(classifier: CheckpointClassifier, tmp_pa
     assert source.read_text("utf-8") == '{"text": "calm"}\n'
 
 
-def test_ctrl_c_tells_where_the_rows_are(
-    classifier: CheckpointClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def press(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    source = write_jsonl(tmp_path / "in.jsonl", [{"text": "calm"}])
-    with pytest.raises(KeyboardInterrupt, match=r"The first 1 rows are in .*out\.jsonl\.partial"):
-        predict_files(classifier, [source], tmp_path / "out.jsonl", on_progress=press)
-    assert json.loads((tmp_path / "out.jsonl.partial").read_text("utf-8"))["text"] == "calm"
-    with pytest.raises(UserError, match=r"out\.jsonl\.partial exists"):
-        predict_files(classifier, [source], tmp_path / "out.jsonl")
-
-
 def test_input_that_cannot_be_read_leaves_no_output(classifier: CheckpointClassifier, tmp_path: Path) -> None:
     good = write_jsonl(tmp_path / "good.jsonl", [{"text": "calm"}])
     bad = tmp_path / "bad.csv"
@@ -228,19 +215,4 @@ def test_input_that_cannot_be_read_leaves_no_output(classifier: CheckpointClassi
 def test_missing_text_column_lists_the_columns(classifier: CheckpointClassifier, tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "in.jsonl", [{"body": "calm", "id": 1}])
     with pytest.raises(UserError, match=r"no column 'text'\. Columns found: 'body', 'id'"):
-        predict_files(classifier, [source], tmp_path / "out.jsonl")
-
-
-def test_full_disk_is_told_and_what_was_written_is_kept(
-    classifier: CheckpointClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Full:
-        def write(self, rows: object) -> None:
-            raise OSError(28, "No space left on device")
-
-        def close(self) -> None: ...
-
-    source = write_jsonl(tmp_path / "in.jsonl", [{"text": "calm"}])
-    monkeypatch.setattr(predict_module, "open_writer", lambda *_: Full())
-    with pytest.raises(UserError, match="No space left on the disk"):
         predict_files(classifier, [source], tmp_path / "out.jsonl")

@@ -164,7 +164,7 @@ def test_adapted_file_equals_adaptation_in_memory(
         [source],
         adapted,
         options=PredictOptions(adapt_priors=True, abstain_below=0.8),
-        on_progress=lambda rows, total: done.append(rows),
+        on_progress=lambda progress: done.append(progress.rows),
     )
     assert (report.read, report.written, report.rejected) == (before.read, before.written, before.rejected)
     assert done[-1] == report.read
@@ -210,19 +210,6 @@ def test_articles_are_documents_of_the_interval(classifier: CheckpointClassifier
     intervals = predict_files(classifier, articles, tmp_path / "all.csv", options=options).priors.intervals  # type: ignore[union-attr]
     assert intervals is not None
     np.testing.assert_allclose(np.diff(intervals), 0, atol=0.01)  # all documents are the same
-
-
-def test_ctrl_c_while_all_are_labelled_leaves_nothing(
-    classifier: CheckpointClassifier, source: Path, tmp_path: Path
-) -> None:
-    def press(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt, match=r"No row was written: with --adapt-priors"):
-        predict_files(
-            classifier, [source], tmp_path / "out.jsonl", options=PredictOptions(adapt_priors=True), on_progress=press
-        )
-    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conflict_framing.model.priors import KeptPosteriors, PriorEstimate, adapt, estimate_priors
+from conflict_framing.model.priors import KeptPosteriors, PriorEstimate, adapt, document_blocks, estimate_priors
 
 SOURCE = np.array([0.6, 0.3, 0.1])
 MEANS = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]])
@@ -99,10 +99,10 @@ def test_estimate_of_any_posteriors_is_a_distribution() -> None:
 def test_posteriors_are_kept_in_a_file_as_they_are(tmp_path: Path) -> None:
     posteriors, _ = posteriors_of([0.2, 0.3, 0.5], 5000)
     kept = KeptPosteriors(tmp_path / "kept", 3)
-    kept.add([], [], [])
+    kept.add(posteriors[:0], document_blocks([]))
     for first in range(0, 5000, 1024):
         part = posteriors[first : first + 1024]
-        kept.add(part.tolist(), [False] * len(part), ["same" if first else ""] * len(part))
+        kept.add(part, document_blocks(["same" if first else None] * len(part)))
     rows = kept.read()
     np.testing.assert_array_equal(rows["probabilities"], posteriors)
     assert len(np.unique(rows["block"][1024:])) == 1

@@ -1,0 +1,280 @@
+"""The rows of all inputs, one after another, in bounded memory."""
+
+import base64
+import itertools
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..data.errors import UserError
+from ..data.files import SyncedFile, put_in_place
+from ..data.inputs import find_inputs
+from ..data.sentences import split_sentences
+from ..data.tables import (
+    STDIN,
+    BadRow,
+    Format,
+    Row,
+    arrow_type,
+    display_name,
+    format_of,
+    missing_column,
+    parquet_schema,
+    read_table,
+    text_pieces,
+)
+
+_INT64 = 2**63
+_EVERY = 1024  # rows between two reports of progress
+_MOST_SHAPES = 1000  # combinations of columns and types that are remembered, so as not to look at each row's
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How to read inputs.
+
+    Attributes:
+        text_column: the column that holds the sentences.
+        encoding: of text formats.
+        input_format: overrides what the names of the inputs say; standard input needs it, and is
+            taken as the text of an article without.
+    """
+
+    text_column: str = "text"
+    encoding: str = "utf-8"
+    input_format: Format | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """One input that can be read again: a file, or standard input in a file.
+
+    Attributes:
+        path: where it is read.
+        name: what it is called in rows and errors.
+    """
+
+    path: str
+    name: str
+    format: Format
+
+    @classmethod
+    def of(cls, name: str, reading: Reading, spool: Path) -> "Source":
+        """The source of a file, or of standard input, which is copied into the folder ``spool`` first.
+
+        A copy that is there already is taken: it is that of the job which is resumed.
+
+        Raises:
+            UserError: a file's name says no format, or standard input is empty.
+        """
+        if name != STDIN:
+            return cls(name, name, reading.input_format or format_of(name))
+        kind = reading.input_format or "text"
+        copies = [spool / f"stdin{suffix}" for suffix in ("", ".gz", ".zst")]
+        copy = next((path for path in copies if path.exists()), None) or _spool(copies[0])
+        return cls(str(copy), display_name(STDIN), kind)
+
+    def rows(self, reading: Reading, first: int = 0) -> Iterator[Row | BadRow]:
+        """Its records, without the first so many.
+
+        Raises:
+            UserError: it cannot be read as a whole.
+        """
+        try:
+            if self.format == "text":
+                yield from itertools.islice(self._sentences(reading), first, None)
+            else:
+                yield from read_table(self.path, encoding=reading.encoding, format=self.format, first=first)
+        except UserError as error:
+            raise UserError(str(error).replace(self.path, self.name)) from None
+
+    def _sentences(self, reading: Reading) -> Iterator[Row]:
+        number = 0
+        for offset, piece in text_pieces(self.path, reading.encoding):
+            for span in split_sentences(piece):
+                number += 1
+                values = {
+                    "document": self.name,
+                    "sentence": number,
+                    "start": offset + span.start,
+                    "end": offset + span.end,
+                    reading.text_column: span.text,
+                }
+                yield Row(values, self.name, number)
+
+
+def _spool(copy: Path) -> Path:
+    partial = copy.with_name(copy.name + ".partial")
+    with SyncedFile(partial) as stream:
+        shutil.copyfileobj(sys.stdin.buffer, stream)
+    with partial.open("rb") as written:
+        begin = written.read(4)
+    if not begin:
+        raise UserError("standard input is empty.")
+    suffix = ".gz" if begin[:2] == b"\x1f\x8b" else ".zst" if begin == b"\x28\xb5\x2f\xfd" else ""
+    copy = copy.with_name(copy.name + suffix)
+    put_in_place(partial, copy)
+    return copy
+
+
+@dataclass
+class Survey:
+    """What is known once all inputs were read.
+
+    Attributes:
+        counts: of each source the number of its rows.
+        columns: names in order, with their Arrow types.
+    """
+
+    counts: list[int] = field(default_factory=list)
+    columns: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        return sum(self.counts)
+
+    def to_json(self) -> dict[str, Any]:
+        import pyarrow
+
+        schema = pyarrow.schema(list(self.columns.items())).serialize().to_pybytes()
+        return {"counts": self.counts, "columns": base64.b64encode(schema).decode("ascii")}
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> "Survey":
+        import pyarrow.ipc
+
+        schema = pyarrow.ipc.read_schema(pyarrow.py_buffer(base64.b64decode(told["columns"])))
+        return cls(told["counts"], {name: schema.field(name).type for name in schema.names})
+
+
+def survey_sources(
+    sources: Sequence[Source], reading: Reading, on_rows: Callable[[int], None] = lambda rows: None
+) -> Survey:
+    """Read all inputs once: how many rows, which columns of which types, and whether anything is unreadable.
+
+    A later row of JSONL may bring a new column, so a table's header is known only at its end; and a
+    wrong encoding in the last file is told before the first hour of work.
+
+    Args:
+        on_rows: called with the number of rows read, now and then.
+
+    Raises:
+        UserError: a source cannot be read, has no rows, or has no column of texts.
+    """
+    survey = Survey()
+    columns = _Columns()
+    rows = 0
+    for source in sources:
+        before = rows
+        found: dict[str, None] = {}
+        if source.format == "parquet":
+            schema = parquet_schema(source.path)
+            found = dict.fromkeys(schema)
+            columns.give(schema)
+        for row in source.rows(reading):
+            rows += 1
+            if isinstance(row, Row) and source.format != "parquet":
+                columns.see(row.values, found)
+            if rows % _EVERY == 0:
+                on_rows(rows)
+        if rows == before:
+            raise UserError(f"{source.name}: no rows in it.")
+        if found and reading.text_column not in found:
+            raise missing_column(reading.text_column, list(found), source.name, "--text-column")
+        survey.counts.append(rows - before)
+    on_rows(rows)
+    survey.columns = columns.types() or {reading.text_column: arrow_type({str})}
+    return survey
+
+
+class _Columns:
+    """Gathers names and types of columns."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, set[type]] = {}
+        self._given: dict[str, set[Any]] = {}
+        self._shapes: set[tuple[tuple[str, ...], tuple[type, ...]]] = set()
+        self._found: dict[str, None] = {}
+
+    def give(self, schema: dict[str, Any]) -> None:
+        for name, type_ in schema.items():
+            self._given.setdefault(name, set()).add(type_)
+            self._seen.setdefault(name, set())
+
+    def see(self, values: dict[str, Any], found: dict[str, None]) -> None:
+        """Look at one row, and add its names to those found in its source."""
+        if found is not self._found:
+            self._found, self._shapes = found, set()
+        kinds = tuple(map(_kind, values.values()))
+        shape = (tuple(values), kinds)
+        if shape in self._shapes:
+            return
+        for name, kind in zip(values, kinds, strict=True):
+            found[name] = None
+            self._seen.setdefault(name, set()).add(kind)
+        if len(self._shapes) < _MOST_SHAPES:
+            self._shapes.add(shape)
+
+    def types(self) -> dict[str, Any]:
+        types = {}
+        for name, kinds in self._seen.items():
+            given = self._given.get(name, set())
+            types[name] = next(iter(given)) if len(given) == 1 and not kinds else arrow_type(kinds)
+        return types
+
+
+def _kind(value: Any) -> type:
+    # An integer that does not fit 64 bits can only be kept as text.
+    return str if type(value) is int and not -_INT64 <= value < _INT64 else type(value)
+
+
+def usable_rows(
+    sources: Iterable[Source], reading: Reading, counts: Sequence[int] = (), first: int = 0
+) -> Iterator[Row | BadRow]:
+    """The rows of all sources, in order; those without usable text as ``BadRow``.
+
+    Args:
+        counts: of each source the number of its rows, as surveyed; needed to pass over rows.
+        first: pass over so many rows.
+
+    Raises:
+        UserError: a source cannot be read as a whole.
+    """
+    for source, count in itertools.zip_longest(sources, counts):
+        if first and first >= count:
+            first -= count
+            continue
+        for row in source.rows(reading, first):
+            yield row if isinstance(row, BadRow) else _with_text(row, reading.text_column)
+        first = 0
+
+
+def _with_text(row: Row, column: str) -> Row | BadRow:
+    text = row.values.get(column)
+    if isinstance(text, str) and text.strip():
+        return row
+    came = "nothing" if text is None else "empty text" if isinstance(text, str) else f"{type(text).__name__} {text!r}"
+    raw = json.dumps(row.values, ensure_ascii=False, default=str)
+    return BadRow(row.path, row.line, f"expected text in column '{column}', came {came}", raw)
+
+
+def read_texts(inputs: Sequence[str | Path], reading: Reading) -> Iterator[str]:
+    """The sentences of text files and tables, in order; rows without usable text are passed over.
+
+    Args:
+        inputs: files, folders or patterns.
+
+    Raises:
+        UserError: an input is missing, of no known format, unreadable, or has no column of texts.
+    """
+    for name in find_inputs(inputs, any_format=reading.input_format is not None):
+        source = Source(name, name, reading.input_format or format_of(name))
+        if source.format != "text":
+            survey_sources([source], reading)
+        for row in usable_rows([source], reading):
+            if isinstance(row, Row):
+                yield str(row.values[reading.text_column])
