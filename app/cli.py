@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -790,6 +791,15 @@ examples:
     )
     parser.add_argument("--resume", action="store_true", help="go on with the unfinished work on --output")
     parser.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="ray: several processes, or the machines of a Ray cluster that share a disk (needs the extra [ray])",
+    )
+    parser.add_argument(
+        "--workers", type=_at_least(1), default=None, metavar="N", help="processes of --engine ray (default: 2)"
+    )
+    parser.add_argument(
         "--log-json", action="store_true", help="progress and messages as JSON lines on standard error, without a bar"
     )
     _add_encoding(parser)
@@ -798,7 +808,6 @@ examples:
 
 def _predict(options: Any) -> int:
     from conflict_framing.data.files import partial_of
-    from conflict_framing.model import CheckpointClassifier
     from conflict_framing.model.predict import PredictOptions, check_paths, predict_files
 
     reading = PredictOptions(
@@ -816,13 +825,21 @@ def _predict(options: Any) -> int:
     )
     writing = {"options": reading, "overwrite": options.overwrite, "resume": options.resume}
     check_paths(options.input, options.output, **writing)
-    classifier = CheckpointClassifier.from_pretrained(options.model, device=options.device)
-    if options.batch_size:
-        classifier.batch_size = options.batch_size
+    if options.workers and options.engine != "ray":
+        raise UserError("--workers goes with --engine ray.")
+    load = partial(_load_classifier, options.model, options.device, options.batch_size)
+    classifier = load()
+    engine = None
+    if options.engine == "ray":
+        from conflict_framing.model.ray_engine import RayEngine
+
+        engine = RayEngine(load, options.workers or 2)
     started = time.monotonic()
     try:
         with json_progress() if options.log_json else bar_progress(err) as on_progress:
-            report = predict_files(classifier, options.input, options.output, **writing, on_progress=on_progress)
+            report = predict_files(
+                classifier, options.input, options.output, **writing, engine=engine, on_progress=on_progress
+            )
     except KeyboardInterrupt as stopped:
         begun = partial_of(Path(options.output)).exists()
         raise KeyboardInterrupt(f"{stopped} {_how_to_go_on()}" if begun else str(stopped)) from None
@@ -847,6 +864,15 @@ def _predict(options: Any) -> int:
         facts = {name: getattr(report, name) for name in ("read", "written", "rejected", "truncated", "abstained")}
         log_event("done", output=str(report.output), **facts, seconds=round(time.monotonic() - started, 1))
     return EXIT_INCOMPLETE if report.rejected else EXIT_OK
+
+
+def _load_classifier(model: str, device: str, batch_size: int | None) -> "CheckpointClassifier":
+    from conflict_framing.model import CheckpointClassifier
+
+    classifier = CheckpointClassifier.from_pretrained(model, device=device)
+    if batch_size:
+        classifier.batch_size = batch_size
+    return classifier
 
 
 def _print_abstention(report: "PredictReport") -> None:

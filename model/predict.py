@@ -25,7 +25,7 @@ from .drift import Drift, Reservoir, measure_drift
 from .metadata import metadata_file, metadata_notes, write_metadata
 from .priors import KeptPosteriors, PriorEstimate, adapt, estimate_priors
 from .queue import QUEUE_COLUMNS, Queue
-from .shards import SHARD_ROWS, JobFolder, Labeller, ShardFiles, ShardRange
+from .shards import SHARD_ROWS, Engine, JobFolder, Labeller, LocalEngine, ShardFiles, ShardRange
 from .sources import Reading, Source, Survey, survey_sources
 
 _MODEL_FILES = (".json", ".safetensors", ".onnx", ".txt", ".model", ".yaml")
@@ -173,6 +173,7 @@ def predict_files(
     options: PredictOptions | None = None,
     overwrite: bool = False,
     resume: bool = False,
+    engine: Engine | None = None,
     on_progress: OnProgress = lambda progress: None,
 ) -> PredictReport:
     """Label the rows of files, in order, into one predictions file, in constant memory.
@@ -195,6 +196,7 @@ def predict_files(
         options: how to read, what to choose among.
         overwrite: replace an existing output, and begin an unfinished one anew.
         resume: go on with what was begun; begin where nothing was.
+        engine: what labels the shards (see ``ray_engine``); None does it here.
         on_progress: called now and then.
 
     Raises:
@@ -218,7 +220,7 @@ def predict_files(
             sources, survey = _open_job(output, folder, job, found, options, overwrite, resume, on_progress)
             task = _Task(classifier, options, report, folder, on_progress, sources, survey)
             report.resumed = folder.rows_done
-            task.label()
+            task.label(engine or LocalEngine())
             if _facts_of_inputs(found) != job["inputs"]:
                 raise UserError(
                     "An input was changed while it was read. Nothing was put in place; start again with --overwrite."
@@ -367,19 +369,21 @@ class _Task:
             )
         )
 
-    def label(self) -> None:
+    def label(self, engine: Engine) -> None:
         """Label the shards that are not done."""
         folder = self.folder
         self._tell("label", folder.rows_done, folder.rejected)
-        for first, last in folder.ranges(self.shards):
-            shards = ShardRange(first, last, folder.shard_rows, self.sources, self.survey.counts, self.options.reading)
-            for entry in shards.label(
-                self.labeller,
-                self.files,
-                lambda read, rejected: self._tell("label", folder.rows_done + read, folder.rejected + rejected),
-            ):
-                folder.add(entry)
-                self._tell("label", folder.rows_done, folder.rejected)
+        ranges = [
+            ShardRange(first, last, folder.shard_rows, self.sources, self.survey.counts, self.options.reading)
+            for first, last in folder.ranges(self.shards, engine.longest)
+        ]
+
+        def on_rows(read: int, rejected: int) -> None:
+            self._tell("label", folder.rows_done + read, folder.rejected + rejected)
+
+        for entry in engine(ranges, self.labeller, self.files, on_rows):
+            folder.add(entry)
+            on_rows(0, 0)
         folder.check(self.shards, self.survey.rows)
 
     def join(self, model: dict[str, Any], options: dict[str, Any]) -> None:

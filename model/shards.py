@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,9 @@ SHARD_ROWS = 8 * WINDOW
 """Input rows of a shard: what is lost when a job is broken off, at most."""
 MANIFEST_VERSION = 1
 _OURS = re.compile(r"(lock|finished|manifest\.jsonl|stdin(\.gz|\.zst)?|\d{8}\.(rows|scores|rejected)\..*)(\.partial)?")
+
+OnRows = Callable[[int, int], None]
+"""Called with the rows read, and those of them rejected, in the shard at work."""
 
 Scores = npt.NDArray[Any]
 """Structured array (n rows,): ``probabilities`` (float32, one per label), ``truncated``, ``block`` (see ``priors``)."""
@@ -167,13 +170,9 @@ class ShardRange:
     reading: Reading
 
     def label(
-        self, labeller: Labeller, files: ShardFiles, on_rows: Callable[[int, int], None] = lambda read, rejected: None
+        self, labeller: Labeller, files: ShardFiles, on_rows: OnRows = lambda read, rejected: None
     ) -> Iterator[ShardEntry]:
-        """Label and write the shards, in order.
-
-        Args:
-            on_rows: called after each window with the rows read and rejected in its shard so far.
-        """
+        """Label and write the shards, in order; ``on_rows`` is called after each window."""
         rows = usable_rows(self.sources, self.reading, self.counts, self.first * self.size)
         for shard in range(self.first, self.last):
             yield files.write(shard, _told(self._windows(rows, labeller), on_rows))
@@ -184,7 +183,34 @@ class ShardRange:
             yield labeller(window)
 
 
-def _told(windows: Iterator[Labelled], on_rows: Callable[[int, int], None]) -> Iterator[Labelled]:
+class Engine(Protocol):
+    """Labels ranges of shards, in any order, anywhere; a shard is on the disk when its entry comes.
+
+    Attributes:
+        longest: shards of a range, at most; None where one range may be all.
+    """
+
+    @property
+    def longest(self) -> int | None: ...
+
+    def __call__(
+        self, ranges: Iterable[ShardRange], labeller: Labeller, files: ShardFiles, on_rows: OnRows
+    ) -> Iterator[ShardEntry]: ...
+
+
+class LocalEngine:
+    """Labels one range after another in this process."""
+
+    longest = None
+
+    def __call__(
+        self, ranges: Iterable[ShardRange], labeller: Labeller, files: ShardFiles, on_rows: OnRows
+    ) -> Iterator[ShardEntry]:
+        for shards in ranges:
+            yield from shards.label(labeller, files, on_rows)
+
+
+def _told(windows: Iterator[Labelled], on_rows: OnRows) -> Iterator[Labelled]:
     read = rejected = 0
     for window in windows:
         read += len(window.rows) + len(window.rejected)

@@ -12,9 +12,8 @@ import pytest
 
 from conflict_framing.data import UserError
 from conflict_framing.data.tables import read_table
-from conflict_framing.model import CheckpointClassifier
+from conflict_framing.model import CheckpointClassifier, sources
 from conflict_framing.model import predict as predict_module
-from conflict_framing.model import shards, sources
 from conflict_framing.model.drift import Reservoir
 from conflict_framing.model.metadata import metadata_file, write_metadata
 from conflict_framing.model.predict import PredictOptions, predict_files

@@ -1,0 +1,99 @@
+"""Label the shards of a job with Ray Data: on this machine's processors, or on those of a cluster.
+
+The driver hands out ranges of shards, a few at a time; actors that each hold a classifier read the rows of a
+range themselves, label them and write the shards. So no row passes through the driver, no more ranges are under
+way than there are actors to work on them, and an actor that dies costs one range, which Ray gives to the next.
+On several machines, the inputs and the output's folder must be on storage that all of them share.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..data.errors import MissingExtraError, UserError
+from .classifier import CheckpointClassifier
+from .shards import Labeller, OnRows, ShardEntry, ShardFiles, ShardRange
+
+
+@dataclass(frozen=True)
+class RayEngine:
+    """Labels with Ray Data.
+
+    Attributes:
+        load: makes the classifier, in each actor; must be picklable.
+        workers: actors, each of them on ``cpus`` processors.
+        longest: shards that an actor takes at a time, at most.
+    """
+
+    load: Callable[[], CheckpointClassifier]
+    workers: int
+    cpus: float = 1
+    longest: int = 4
+
+    def __call__(
+        self, ranges: Iterable[ShardRange], labeller: Labeller, files: ShardFiles, on_rows: OnRows
+    ) -> Iterator[ShardEntry]:
+        """See ``shards.label_here``; shards come as they are finished, and progress with them.
+
+        Raises:
+            MissingExtraError: Ray is not installed.
+            UserError: Ray has fewer processors than the workers need.
+        """
+        try:
+            import ray
+            import ray.data
+        except ImportError:
+            raise MissingExtraError("ray", "ray", "--engine ray") from None
+        pending = list(ranges)
+        if not pending:
+            return
+        started_here = not ray.is_initialized()
+        if started_here:
+            ray.init(log_to_driver=False, include_dashboard=False)
+        try:
+            there = ray.cluster_resources().get("CPU", 0)
+            if self.workers * self.cpus > there:
+                raise UserError(
+                    f"--workers {self.workers}: Ray has {there:g} processors here. Give fewer workers, or start Ray "
+                    f"with more (ray start --head --num-cpus …)."
+                )
+            context = ray.data.DataContext.get_current()
+            context.enable_progress_bars = False
+            dataset = ray.data.from_items(
+                [{"range": place} for place in range(len(pending))], override_num_blocks=len(pending)
+            )
+            labelled = dataset.map_batches(
+                _Worker,
+                fn_constructor_args=(self.load, labeller.text_column, labeller.among, files, pending),
+                batch_size=1,
+                compute=ray.data.ActorPoolStrategy(size=self.workers, max_tasks_in_flight_per_actor=2),
+                num_cpus=self.cpus,
+                batch_format="numpy",
+            )
+            for row in labelled.iter_rows():
+                yield ShardEntry(**{name: int(row[name]) for name in ("shard", "read", "written", "rejected")})
+        finally:
+            if started_here:
+                ray.shutdown()
+
+
+class _Worker:
+    """An actor: holds the classifier between ranges."""
+
+    def __init__(
+        self,
+        load: Callable[[], CheckpointClassifier],
+        text_column: str,
+        among: Any,
+        files: ShardFiles,
+        ranges: list[ShardRange],
+    ) -> None:
+        self._labeller = Labeller(load(), text_column, among)
+        self._files = files
+        self._ranges = ranges
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        entries = [
+            entry for place in batch["range"] for entry in self._ranges[place].label(self._labeller, self._files)
+        ]
+        return {name: [getattr(entry, name) for entry in entries] for name in ("shard", "read", "written", "rejected")}

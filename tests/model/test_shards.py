@@ -1,0 +1,407 @@
+"""Jobs that are broken off: by SIGKILL at every point at which something is put on the disk, Ctrl-C, a full disk."""
+
+import errno
+import gzip
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+
+from conflict_framing.data import UserError
+from conflict_framing.data.tables import read_table, write_table
+from conflict_framing.model import predict as predict_module
+from conflict_framing.model import shards, sources
+from conflict_framing.model.predict import PredictOptions, PredictReport, Progress, predict_files
+from conflict_framing.model.shards import JobFolder, Labeller, ShardEntry, ShardFiles
+from conflict_framing.model.sources import Reading, Source, Survey, survey_sources, usable_rows
+from pseudo import PseudoClassifier
+
+from ..conftest import tiny_rows, write_jsonl
+
+ROWS = 150
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predict_module, "SHARD_ROWS", 64)
+    monkeypatch.setattr(shards, "WINDOW", 16)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Inputs of several formats, some of whose rows cannot be labelled."""
+    inputs = tmp_path / "in"
+    inputs.mkdir()
+    rows = tiny_rows(ROWS, seed=3)
+    for number in (5, 70, 71):
+        rows[number]["text"] = ""
+    write_jsonl(inputs / "a.jsonl", rows[:60])
+    with (inputs / "a.jsonl").open("a", encoding="utf-8") as stream:
+        stream.write("{broken\n")
+    write_table(inputs / "b.csv.gz", rows[60:100])
+    write_table(inputs / "c.parquet", rows[100:])
+    (inputs / "d.txt").write_text("The town was calm.\n\nA raid began. Trucks arrived.", "utf-8")
+    return inputs
+
+
+def options(folder: Path, **more: Any) -> PredictOptions:
+    settings = {"abstain_below": 0.8, "adapt_priors": True, "queue": folder.parent / "queue.csv", "queue_size": 9}
+    return PredictOptions(**settings | more)
+
+
+def run(folder: Path, output: str = "out.jsonl", *, salt: int = 0, **more: Any) -> PredictReport:
+    given = {key: more.pop(key) for key in ("overwrite", "resume", "on_progress") if key in more}
+    return predict_files(
+        PseudoClassifier(salt=salt),  # type: ignore[arg-type]
+        [folder],
+        folder.parent / output,
+        options=options(folder, **more),
+        **given,
+    )
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Of all files beside the inputs; the folder of the job, were it still there, would be missing in no comparison."""
+    beside = [path for path in folder.parent.iterdir() if path != folder]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "" for path in beside}
+
+
+def clean(folder: Path) -> None:
+    for path in folder.parent.iterdir():
+        if path != folder:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def die_at(point: int) -> None:
+    """Let this process be killed at its n-th call that puts something on the disk, just before it."""
+    calls = 0
+
+    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*arguments: Any, **named: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == point:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*arguments, **named)
+
+        return wrapped
+
+    for name in ("fsync", "replace", "rename", "unlink"):
+        setattr(os, name, counted(getattr(os, name)))
+
+
+def killed(work: Callable[[], object], point: int) -> bool:
+    """Do the work in a process of its own; whether it was killed before it ended."""
+    process = os.fork()
+    if process == 0:
+        try:
+            die_at(point)
+            work()
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(process, 0)[1])
+
+
+@pytest.mark.parametrize("output", ["out.jsonl", "out.parquet"])
+def test_killed_at_any_point_and_resumed_the_files_are_the_same(folder: Path, output: str) -> None:
+    report = run(folder, output)
+    assert (report.read, report.written, report.rejected) == (ROWS + 4, ROWS, 4)
+    expected = digests(folder)
+    assert set(expected) == {output, "queue.csv", f"{output}.rejected.jsonl", f"{output}.meta.json"}
+    clean(folder)
+    point, step, resumed = 1, 1 if output == "out.jsonl" else 7, set()
+    while killed(lambda: run(folder, output, resume=True), point):
+        if not (folder.parent / output).exists() or (folder.parent / f"{output}.partial").exists():
+            resumed.add(run(folder, output, resume=True).resumed)
+        found = digests(folder)
+        found.pop(f"{output}.partial.removed", None)  # its removal is all that was broken off
+        assert found == expected, point
+        clean(folder)
+        point += step
+    assert point > 40
+    assert {64, 128, ROWS + 4} <= resumed
+
+
+def test_killed_again_and_again(folder: Path) -> None:
+    run(folder, "out.csv.gz")
+    expected = digests(folder)
+    clean(folder)
+    chance, kills = random.Random(0), 0
+    while killed(lambda: run(folder, "out.csv.gz", resume=True), chance.randint(1, 30)):
+        kills += 1
+    assert kills >= 3
+    assert digests(folder) == expected
+
+
+@pytest.mark.parametrize("output", ["out.jsonl.gz", "out.tsv.zst", "out.parquet"])
+def test_resumed_from_each_shard_the_files_are_the_same(folder: Path, output: str) -> None:
+    run(folder, output)
+    expected = digests(folder)
+    for stop in (0, 30, 64, 100, 128, ROWS + 4):
+        clean(folder)
+
+        def press(progress: Progress, stop: int = stop) -> None:
+            if progress.stage == "label" and progress.rows >= stop:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt, match=r"Stopped\. [\d,]+ rows are done and kept in .*\.partial"):
+            run(folder, output, on_progress=press)
+        report = run(folder, output, resume=True)
+        assert report.resumed <= stop
+        assert digests(folder) == expected
+
+
+def test_ctrl_c_before_a_row_is_labelled_leaves_nothing(folder: Path) -> None:
+    def press(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match=r"Stopped\. No row was labelled yet\."):
+        run(folder, on_progress=press)
+    assert digests(folder) == {}
+
+
+@pytest.mark.parametrize("name", ["open_writer", "put_in_place"])
+def test_full_disk_keeps_what_is_done(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """While a shard is written, and while the output is."""
+    run(folder)
+    expected = digests(folder)
+    clean(folder)
+    module = shards if name == "open_writer" else predict_module
+    calls = 0
+    before = getattr(module, name)
+
+    def full(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return before(*arguments)
+
+    monkeypatch.setattr(module, name, full)
+    with pytest.raises(UserError, match=r"No space left .* (64|154) rows are done and kept in .*--resume"):
+        run(folder)
+    monkeypatch.setattr(module, name, before)
+    assert run(folder, resume=True).resumed in (64, ROWS + 4)
+    assert digests(folder) == expected
+
+
+def broken_off(folder: Path, **more: Any) -> None:
+    def press(progress: Progress) -> None:
+        if progress.stage == "label" and progress.shard == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, on_progress=press, **more)
+
+
+def test_an_unfinished_job_is_neither_lost_nor_taken_up_unasked(folder: Path) -> None:
+    broken_off(folder)
+    with pytest.raises(UserError, match=r"begun and not finished\. Go on with --resume, or begin anew with --over"):
+        run(folder)
+    with pytest.raises(UserError, match="Give one of them"):
+        run(folder, resume=True, overwrite=True)
+    assert JobFolder(folder.parent / "out.jsonl.partial").has_begun
+    assert run(folder, overwrite=True).resumed == 0
+
+
+def test_resume_where_nothing_was_begun_begins(folder: Path) -> None:
+    assert run(folder, resume=True).written == ROWS
+    with pytest.raises(UserError, match=r"out\.jsonl exists"):
+        run(folder, resume=True)
+
+
+def test_a_changed_model_option_or_input_is_refused_by_name(folder: Path) -> None:
+    broken_off(folder)
+
+    def refused(expected: str, **more: Any) -> None:
+        with pytest.raises(UserError, match=f"begun with something else(.|\n)*{expected}(.|\n)*--overwrite"):
+            run(folder, resume=True, **more)
+
+    refused("model, probabilities_of_a_probe: was ", salt=1)
+    refused("options, abstain_below: was 0.8, is 0.7", abstain_below=0.7)
+    refused("options, queue_size: was 9, is 8", queue_size=8)
+    refused('options, runtime, device: was not there, is "cuda"', runtime={"device": "cuda"})
+    before = (folder / "a.jsonl").stat()
+    os.utime(folder / "a.jsonl", ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    refused(r"inputs, .*a\.jsonl, modified: was ")
+    os.utime(folder / "a.jsonl", ns=(before.st_atime_ns, before.st_mtime_ns))
+    (folder / "e.txt").write_text("New.", "utf-8")
+    refused(r"inputs, .*e\.txt: was not there")
+    (folder / "e.txt").unlink()
+    assert run(folder, resume=True).resumed == 64
+
+
+def test_a_model_in_a_folder_is_known_by_its_files(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    classifier: Any = PseudoClassifier()
+    classifier.source = tmp_path_factory.mktemp("model")
+    (classifier.source / "model.safetensors").write_bytes(b"weights")
+
+    def press(progress: Progress) -> None:
+        if progress.stage == "label":
+            raise KeyboardInterrupt
+
+    arguments = (classifier, [folder], folder.parent / "out.csv")
+    with pytest.raises(KeyboardInterrupt):
+        predict_files(*arguments, on_progress=press)
+    (classifier.source / "model.safetensors").write_bytes(b"other weights")
+    with pytest.raises(UserError, match=r"model, sha256, model\.safetensors: was "):
+        predict_files(*arguments, resume=True)
+
+
+def test_an_input_that_changes_meanwhile_is_noticed(folder: Path) -> None:
+    def append(progress: Progress) -> None:
+        if progress.stage == "label" and progress.shard == 1:
+            with (folder / "a.jsonl").open("a", encoding="utf-8") as stream:
+                stream.write('{"text": "late"}\n')
+
+    with pytest.raises(UserError, match=r"changed while it was read\. Nothing was put in place"):
+        run(folder, on_progress=append)
+    assert not (folder.parent / "out.jsonl").exists()
+
+
+def test_counts_that_do_not_add_up_are_an_error(tmp_path: Path) -> None:
+    job = JobFolder(tmp_path)
+    job.entries = {0: ShardEntry(0, 10, 9, 1), 1: ShardEntry(1, 10, 9, 0)}
+    with pytest.raises(UserError, match="shard 1: read 10, but 9 written and 0 rejected"):
+        job.check(2, 20)
+    job.entries[1] = ShardEntry(1, 10, 10, 0)
+    job.check(2, 20)
+    with pytest.raises(UserError, match="had 21 rows when they were first read, and 20 now"):
+        job.check(2, 21)
+    with pytest.raises(UserError, match="expected 3 shards, came 2"):
+        job.check(3, 20)
+
+
+def test_a_shard_that_lost_rows_is_noticed(folder: Path) -> None:
+    broken_off(folder)
+    job = folder.parent / "out.jsonl.partial"
+    files = ShardFiles(job, "jsonl", {})
+    rows = [row.values for row in read_table(job / "00000000.rows.jsonl.zst")]
+    files.paths(0)[0].unlink()
+    write_table(files.paths(0)[0], rows[:-1])
+    with pytest.raises(UserError, match=r"shard 0 has fewer rows than scores\. .*--overwrite"):
+        run(folder, resume=True)
+
+
+def test_a_last_line_cut_off_by_a_power_cut_is_done_again(folder: Path) -> None:
+    run(folder)
+    expected = digests(folder)
+    clean(folder)
+    broken_off(folder)
+    manifest = folder.parent / "out.jsonl.partial" / "manifest.jsonl"
+    whole = manifest.read_bytes()
+    for torn in (whole[:-5], whole + b'{"shard": 1, "re', whole + b"\0\0\0\0\n"):
+        manifest.write_bytes(torn)
+        job = JobFolder(manifest.parent)
+        job.resume(json.loads(whole.splitlines()[0])["job"])
+        assert list(job.entries) == ([] if torn == whole[:-5] else [0])
+        assert torn.startswith(manifest.read_bytes())
+    assert run(folder, resume=True).written == ROWS
+    assert digests(folder) == expected
+
+
+def test_two_processes_never_share_a_job(folder: Path) -> None:
+    broken_off(folder)
+    other = JobFolder(folder.parent / "out.jsonl.partial")
+    other.lock()
+    with pytest.raises(UserError, match="another process is at work"):
+        run(folder, resume=True)
+    other.close()
+    assert run(folder, resume=True).written == ROWS
+
+
+def test_a_folder_of_somebody_else_is_never_removed(folder: Path) -> None:
+    (folder.parent / "out.jsonl.partial").mkdir()
+    (folder.parent / "out.jsonl.partial" / "thesis.docx").write_text("precious", "utf-8")
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match=r"no unfinished work of this command\. Move it away"):
+            run(folder, overwrite=overwrite)
+    assert (folder.parent / "out.jsonl.partial" / "thesis.docx").exists()
+
+
+def test_a_resumed_job_replaces_only_what_it_was_told_to(folder: Path) -> None:
+    broken_off(folder)
+    (folder.parent / "out.jsonl").write_text("precious", "utf-8")
+    with pytest.raises(UserError, match=r"out\.jsonl exists"):
+        run(folder, resume=True)
+    (folder.parent / "out.jsonl").unlink()
+    (folder.parent / "queue.csv").write_text("labels", "utf-8")
+    with pytest.raises(UserError, match="may hold labels that somebody gave"):
+        run(folder, resume=True)
+    (folder.parent / "queue.csv").unlink()
+    run(folder, resume=True)
+    (folder.parent / "queue.csv").unlink()
+    broken_off(folder, overwrite=True)
+    assert run(folder, resume=True).written == ROWS
+
+
+def test_standard_input_is_kept_for_resuming(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = gzip.compress(b"".join(json.dumps(row).encode() + b"\n" for row in tiny_rows(100)))
+    output = folder.parent / "out.jsonl"
+    given: Any = (PseudoClassifier(), ["-"], output)
+    reading = PredictOptions(input_format="jsonl")
+
+    def press(progress: Progress) -> None:
+        if progress.stage == "label" and progress.shard == 1:
+            raise KeyboardInterrupt
+
+    reads = [content, b""]
+    monkeypatch.setattr(sources.sys, "stdin", SimpleNamespace(buffer=SimpleNamespace(read=lambda size: reads.pop(0))))
+    with pytest.raises(KeyboardInterrupt):
+        predict_files(*given, options=reading, on_progress=press)
+    assert reads == []
+    report = predict_files(*given, options=reading, resume=True)
+    assert (report.resumed, report.written) == (64, 100)
+
+
+def test_parquet_tells_in_its_footer_what_stands_beside_it(folder: Path) -> None:
+    run(folder, "out.parquet")
+    footer = pyarrow.parquet.read_metadata(folder.parent / "out.parquet").metadata
+    beside = json.loads((folder.parent / "out.parquet.meta.json").read_text("utf-8"))
+    assert beside["model"]["recipe"] == "pseudo"
+    assert beside["options"]["abstain_below"] == 0.8
+    for name, section in beside.items():
+        assert json.loads(footer[f"conflict_framing.{name}".encode()]) == section
+
+
+def test_labelling_is_a_function_of_the_rows_alone(folder: Path) -> None:
+    labeller = Labeller(PseudoClassifier(), "text", ["calm", "move"])  # type: ignore[arg-type]
+    names = sorted(str(path) for path in folder.iterdir())
+    given = [Source.of(name, Reading(), folder) for name in names]
+    rows = list(usable_rows(given, Reading()))
+    whole, again = labeller(rows), labeller(rows)
+    assert whole.rows == again.rows
+    assert (whole.scores == again.scores).all()
+    assert whole.scores["probabilities"].shape == (ROWS, 2)
+    parts = [labeller(rows[first : first + 7]) for first in range(0, len(rows), 7)]
+    assert [row for part in parts for row in part.rows] == whole.rows
+    assert [row for part in parts for row in part.rejected] == whole.rejected
+    assert labeller([]).scores.shape == (0,)
+
+
+def test_rows_can_be_read_from_any_place(folder: Path) -> None:
+    names = sorted(str(path) for path in folder.iterdir())
+    given = [Source.of(name, Reading(), folder) for name in names]
+    survey = survey_sources(given, Reading())
+    assert survey.counts == [61, 40, 50, 3]
+    rows = list(usable_rows(given, Reading()))
+    for first in range(survey.rows + 1):
+        assert list(usable_rows(given, Reading(), survey.counts, first)) == rows[first:]
+    kept = Survey.from_json(json.loads(json.dumps(survey.to_json())))
+    assert (kept.counts, kept.columns) == (survey.counts, survey.columns)
+
+
+def test_pending_shards_come_in_ranges(tmp_path: Path) -> None:
+    job = JobFolder(tmp_path)
+    job.entries = {shard: ShardEntry(shard, 1, 1, 0) for shard in (0, 3, 4)}
+    assert list(job.ranges(8)) == [(1, 3), (5, 8)]
+    assert list(job.ranges(8, longest=2)) == [(1, 3), (5, 7), (7, 8)]
