@@ -1,37 +1,42 @@
 """Kill the command at random points, resume it, and compare what comes out with an uninterrupted run, byte for byte.
 
     python benchmarks/kill_resume.py --times 200
-    python benchmarks/kill_resume.py --times 200 --model runs/default --rows 3000
+    python benchmarks/kill_resume.py --times 200 --model runs/default --rows 1000
 
 Each job labels a folder of files of all formats, some of whose rows are unusable, with abstention, a queue and
-adapted priors. Without --model a stand-in labels (see pseudo.py), so that a start takes a second; all else is
-the command itself, in a process of its own. Every kill is SIGKILL; the process then starts again with --resume,
-until it ends by itself. A job counts when at least one kill hit it; kills are counted, not jobs.
+adapted priors. Each start of the command is a process of its own (a fork, so that nothing is imported again),
+and each kill is SIGKILL, up to 50 ms after a call drawn at random from those that put something on the disk (at
+a time drawn at random, a busy machine would be killed while it starts, and an idle one when it has ended). The
+command starts again with --resume until it ends by itself. Without --model a stand-in labels (see pseudo.py).
 """
 
 import argparse
 import gzip
 import hashlib
+import io
 import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
-import time
+import threading
 from collections import Counter
-from datetime import datetime
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
 
+from conflict_framing import cli
 from conflict_framing.data.files import partial_of
 from conflict_framing.data.tables import write_table
+from conflict_framing.model import CheckpointClassifier, predict, shards
+from conflict_framing.progress import log_event
+from pseudo import PseudoClassifier
 
 OUTPUTS = ("out.jsonl", "out.csv.gz", "out.tsv.zst", "out.parquet")
-SHARD_ROWS = 128  # small, so that a short job has many
 WORDS = ["the", "town", "army", "said", "calm", "raid", "convoy", "river", "north", "ministry", "road", "quiet"]
 
 
@@ -57,28 +62,66 @@ def make_inputs(folder: Path, rows: int, seed: int = 0) -> None:
         (folder / f"e{number}.txt").write_text(text, "utf-8")
 
 
-def child(arguments: list[str], seconds: float) -> None:
-    """The command, with the stand-in for a model unless there is one."""
-    from conflict_framing import cli
-    from conflict_framing.model import CheckpointClassifier, predict, shards
-    from pseudo import PseudoClassifier
-
-    # Small windows and shards make many points to be killed at.
-    predict.SHARD_ROWS = SHARD_ROWS
-    shards.WINDOW = 32
-    if seconds >= 0:
-        CheckpointClassifier.from_pretrained = classmethod(  # type: ignore[assignment,method-assign]
-            lambda *_, **__: PseudoClassifier(seconds=seconds)
-        )
-    cli.main(arguments)
-
-
-def command(work: Path, output: str, model: str | None, seconds: float) -> list[str]:
+def arguments(work: Path, output: str) -> list[str]:
     return [
-        sys.executable, __file__, "--child", str(-1 if model else seconds), "predict", str(work / "in"),
-        "--model", model or "stand-in", "--output", str(work / output), "--abstain", "0.8", "--adapt-priors",
-        "--queue", str(work / "queue.jsonl"), "--queue-size", "40", "--device", "cpu", "--log-json",
+        "predict", str(work / "in"), "--model", "model", "--output", str(work / output), "--abstain", "0.8",
+        "--adapt-priors", "--queue", str(work / "queue.jsonl"), "--queue-size", "40", "--resume", "--log-json",
     ]  # fmt: skip
+
+
+def start(work: Path, output: str, classifier: Any, kill: tuple[int, float] | None) -> tuple[int, list[dict[str, Any]]]:
+    """Run the command in a process of its own.
+
+    Args:
+        kill: after which call that puts something on the disk, and how many seconds after it.
+
+    Returns:
+        Its exit status, negative where it was killed, and what it told on standard error.
+    """
+    reader, writer = os.pipe()
+    process = os.fork()
+    if process == 0:
+        status = 1
+        try:
+            os.close(reader)
+            sys.stderr, sys.stdout = os.fdopen(writer, "w", encoding="utf-8"), io.StringIO()
+            status = child(arguments(work, output), classifier, kill)
+        finally:
+            os._exit(status)  # whatever happens, it must not go on as its parent
+    os.close(writer)
+    with os.fdopen(reader, "rb") as stream:
+        lines = stream.read().decode("utf-8", "replace").splitlines()
+    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    return status, [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+
+
+def child(arguments: list[str], classifier: Any, kill: tuple[int, float] | None) -> int:
+    """The command, in a process that is to be killed; with small windows and shards, so that there are many."""
+    calls = 0
+
+    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*given: Any, **named: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if kill and calls == kill[0]:
+                timer = threading.Timer(kill[1], os.kill, (os.getpid(), signal.SIGKILL))
+                timer.daemon = True
+                timer.start()
+            return call(*given, **named)
+
+        return wrapped
+
+    for name in ("fsync", "replace", "rename", "unlink"):
+        setattr(os, name, counted(getattr(os, name)))
+    predict.SHARD_ROWS, shards.WINDOW = 128, 32
+    CheckpointClassifier.from_pretrained = classmethod(lambda *_, **__: classifier)  # type: ignore[assignment,method-assign]
+    status = 1
+    try:
+        cli.main(arguments)
+    except SystemExit as end:
+        status = int(end.code or 0)
+        log_event("end", calls=calls)
+    return status
 
 
 def digests(work: Path) -> dict[str, str]:
@@ -94,44 +137,27 @@ def clean(work: Path) -> None:
             path.unlink()
 
 
-def stage_of(log: bytes) -> str:
-    """What the killed process was last known to do."""
-    for line in reversed(log.decode("utf-8", "replace").splitlines()):
-        try:
-            told = json.loads(line)
-        except ValueError:
-            continue
-        if "stage" in told:
-            return str(told["stage"])
-    return "start"
-
-
-def run_killed(work: Path, output: str, model: str | None, seconds: float, span: tuple[float, float],
-               chance: random.Random, most: int) -> Counter[str]:  # fmt: skip
-    """Run a job that is killed again and again, at most so often; the stages in which it was.
+def run_killed(work: Path, output: str, classifier: Any, calls: int, chance: random.Random, most: int) -> Counter[str]:
+    """Run a job that is killed again and again, at most so often.
 
     Args:
-        span: of an uninterrupted run the second in which it begins to work and the one in which it ends. One kill
-            in ten comes before.
+        calls: of an uninterrupted job; each kill comes after one of them, and fewer are left each time.
+
+    Returns:
+        The stages in which it was killed.
     """
     hit: Counter[str] = Counter()
     while True:
-        started = [*command(work, output, model, seconds), "--resume"]
-        process = subprocess.Popen(started, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        try:
-            earliest = 0 if chance.random() < 0.1 else span[0]
-            deadline = chance.uniform(earliest, span[1]) if hit.total() < most else None
-            _, log = process.communicate(timeout=deadline)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            _, log = process.communicate()
-            hit[stage_of(log)] += 1
-            continue
-        if process.returncode in (0, 3):
+        kill = (chance.randint(1, max(2, calls // 3)), chance.uniform(0, 0.05)) if hit.total() < most else None
+        status, told = start(work, output, classifier, kill)
+        if status == -signal.SIGKILL:
+            hit[next((event["stage"] for event in reversed(told) if "stage" in event), "start")] += 1
+            if (work / output).exists() and not partial_of(work / output).exists():
+                return hit  # all was in place
+        elif status in (0, 3):
             return hit
-        if (work / output).exists() and not partial_of(work / output).exists():
-            return hit  # killed when all was in place
-        sys.exit(f"the command failed with status {process.returncode}:\n{log.decode('utf-8', 'replace')}")
+        else:
+            sys.exit(f"the command failed with status {status}: {told}")
 
 
 def main() -> None:
@@ -139,33 +165,28 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=200, help="kills (default: 200)")
     parser.add_argument("--rows", type=int, default=2000, help="of each job (default: 2000)")
     parser.add_argument("--model", help="a run or model folder (default: a stand-in without a model)")
-    parser.add_argument("--seconds", type=float, default=0.0005, help="a sentence takes with the stand-in")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    classifier: Any = PseudoClassifier()
+    if options.model:
+        classifier = CheckpointClassifier.from_pretrained(options.model, device="cpu")
     chance = random.Random(options.seed)
     stages: Counter[str] = Counter()
     jobs = 0
+    expected, calls = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         make_inputs(work / "in", options.rows)
-        expected, span = {}, (0.0, 0.0)
         for output in OUTPUTS:
-            begin = time.time()
-            done = subprocess.run(
-                command(work, output, options.model, options.seconds), capture_output=True, check=False
-            )
-            if done.returncode not in (0, 3):
-                sys.exit(done.stderr.decode("utf-8", "replace"))
-            first = datetime.fromisoformat(json.loads(done.stderr.splitlines()[0])["time"]).timestamp()
-            span = (max(span[0], first - begin), max(span[1], time.time() - begin))
-            expected[output] = digests(work)
+            status, told = start(work, output, classifier, None)
+            if status not in (0, 3):
+                sys.exit(f"the command failed with status {status}: {told}")
+            expected[output], calls[output] = digests(work), told[-1]["calls"]
             clean(work)
-        print(f"an uninterrupted job takes {span[1]:.1f} s, {span[0]:.1f} s of them until it works", flush=True)
         while stages.total() < options.times:
             output = OUTPUTS[jobs % len(OUTPUTS)]
-            stages += run_killed(
-                work, output, options.model, options.seconds, span, chance, min(8, options.times - stages.total())
-            )
+            most = min(8, options.times - stages.total())
+            stages += run_killed(work, output, classifier, calls[output], chance, most)
             found = digests(work)
             if found != expected[output] or partial_of(work / output).exists():
                 sys.exit(f"{output}: expected {expected[output]}, came {found}")
@@ -175,8 +196,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--child"]:
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
-        child(sys.argv[3:], float(sys.argv[2]))
-    else:
-        main()
+    main()

@@ -3,6 +3,8 @@
 With it memory, reading and writing can be measured, and commands killed, without waiting for a model.
 """
 
+import os
+import signal
 import time
 import zlib
 from collections.abc import Iterable, Sequence
@@ -26,9 +28,10 @@ class PseudoClassifier:
     Args:
         seconds: that each sentence takes.
         salt: another one is another model.
+        killed: a file that is not there yet; the first to label many sentences makes it, and its process is killed.
     """
 
-    def __init__(self, seconds: float = 0.0, salt: int = 0) -> None:
+    def __init__(self, seconds: float = 0.0, salt: int = 0, killed: Path | None = None) -> None:
         self.codebook = Codebook.from_labels(LABELS)
         self.classes_ = LABELS
         self.facts = ModelFacts(max_length=128, backbone="pseudo", recipe={"name": "pseudo"})
@@ -37,6 +40,7 @@ class PseudoClassifier:
         self.batch_size = 32
         self._seconds = seconds
         self._salt = salt
+        self._killed = killed
         scores = self._probabilities([f"calibration {number}" for number in range(200)])
         self.calibration = Calibration(
             labels=LABELS,
@@ -58,6 +62,9 @@ class PseudoClassifier:
         if isinstance(sentences, str):
             return self.predict([sentences], among=among, abstain_below=abstain_below)[0]
         texts = list(sentences)
+        if self._killed and len(texts) > 1 and not self._killed.exists():
+            self._killed.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(self._seconds * len(texts))
         names = [name for name in LABELS if among is None or name in among]
         rows = self._probabilities(texts)[:, [LABELS.index(name) for name in names]] if texts else []

@@ -1,8 +1,8 @@
 """One Ray cluster for all of these: it takes seconds to start."""
 
 import os
-import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,46 +62,22 @@ def files(folder: Path, output: str) -> list[bytes]:
     return [path.read_bytes() for path in sorted(folder.parent.glob(f"{output}*"))]
 
 
-class Mortal(PseudoClassifier):
-    """Kills its process once."""
-
-    def __init__(self, mark: Path) -> None:
-        super().__init__()
-        self._mark = mark
-
-    def predict(self, sentences: Any, **options: Any) -> Any:
-        if isinstance(sentences, list) and not self._mark.exists():
-            self._mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().predict(sentences, **options)
-
-
-def test_rows_are_those_of_the_local_engine(folder: Path) -> None:
+def test_begun_here_finished_by_ray_though_a_worker_is_killed_the_files_are_the_same(folder: Path) -> None:
     run(folder, "here.jsonl", None)
-    run(folder, "ray.jsonl", RayEngine(PseudoClassifier, workers=2, longest=2))  # type: ignore[arg-type]
-    assert files(folder, "here.jsonl") == files(folder, "ray.jsonl")
-
-
-def test_a_killed_worker_costs_nothing(folder: Path) -> None:
-    run(folder, "here.jsonl", None)
-    mark = folder.parent / "killed"
-    run(folder, "ray.jsonl", RayEngine(lambda: Mortal(mark), workers=1, longest=2))  # type: ignore[arg-type,return-value]
-    assert mark.exists()
-    assert files(folder, "here.jsonl") == files(folder, "ray.jsonl")
-
-
-def test_a_job_goes_on_with_either_engine(folder: Path) -> None:
-    run(folder, "here.csv", None)
 
     def press(progress: Progress) -> None:
         if progress.stage == "label" and progress.shard == 3:
             raise KeyboardInterrupt
 
-    engine = RayEngine(PseudoClassifier, workers=1, longest=1)  # type: ignore[arg-type]
-    with pytest.raises(KeyboardInterrupt, match="rows are done and kept"):
-        run(folder, "ray.csv", engine, on_progress=press)
-    assert run(folder, "ray.csv", None, resume=True).resumed == 3 * 64
-    assert files(folder, "here.csv") == files(folder, "ray.csv")
+    with pytest.raises(KeyboardInterrupt, match="192 rows are done and kept"):
+        run(folder, "ray.jsonl", None, on_progress=press)
+    mark = folder.parent / "killed"
+    load: Any = partial(PseudoClassifier, killed=mark)
+    assert run(folder, "ray.jsonl", RayEngine(load, workers=2, longest=2), resume=True).resumed == 192
+    assert mark.exists()
+    told = files(folder, "ray.jsonl")
+    assert len(told) == 3
+    assert told == files(folder, "here.jsonl")
 
 
 def test_more_workers_than_processors_are_refused(folder: Path) -> None:
