@@ -59,7 +59,8 @@ def json_progress() -> Iterator[Callable[["Progress"], None]]:
         now, place = time.monotonic(), (progress.stage, progress.shard)
         if place == last and now - told < 1 and progress.rows != progress.total:
             return
-        event = "shard" if place != last and progress.stage == "label" and progress.shard else "progress"
+        finished_one = progress.stage == last[0] and progress.shard > last[1]
+        event = "shard" if finished_one else "progress"
         last, told = place, now
         log_event(
             event,

@@ -82,7 +82,7 @@ def is_known(path: str | Path) -> bool:
 
 
 def format_of(path: str | Path) -> Format:
-    """The format that a file's name says, the suffix ``.gz`` aside.
+    """The format that a file's name says, the suffixes ``.gz`` and ``.zst`` aside.
 
     Raises:
         UserError: the suffix is none that this package reads or writes.

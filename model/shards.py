@@ -8,6 +8,7 @@ the job was broken off or not.
 """
 
 import contextlib
+import io
 import itertools
 import json
 import os
@@ -121,8 +122,10 @@ class ShardFiles:
         if not scores:
             raise UserError(f"{self.folder}: an input has fewer rows than at first. Start again with --overwrite.")
         writer.close()
-        with SyncedFile(partials[1]) as stream:
-            np.save(stream, np.concatenate(scores), allow_pickle=False)
+        with SyncedFile(partials[1]) as stream, io.BytesIO() as array:
+            # Writing to a file itself, NumPy would not say that the disk is full.
+            np.save(array, np.concatenate(scores), allow_pickle=False)
+            stream.write(array.getbuffer())
         if rejected:
             write_jsonl(partials[2], rejected)
         for partial, final in zip(partials, finals, strict=True):

@@ -8,8 +8,17 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from conflict_framing.data import UserError
-from conflict_framing.data.tables import BadRow, Row, arrow_type, format_of, open_writer, read_table, read_text
+from conflict_framing.data import UserError, tables
+from conflict_framing.data.tables import (
+    BadRow,
+    Row,
+    arrow_type,
+    format_of,
+    open_writer,
+    read_table,
+    read_text,
+    text_pieces,
+)
 
 ROWS = [
     {"text": 'Calm, he said: "quiet"\nand more', "n": 1, "ok": True},
@@ -24,13 +33,13 @@ def write(path: Path, rows: list[dict[str, object]]) -> None:
     writer.close()
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.parquet"])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.parquet"])
 def test_typed_formats_come_back_as_they_were(tmp_path: Path, name: str) -> None:
     write(tmp_path / name, ROWS)
     assert [row.values for row in read_table(tmp_path / name)] == ROWS
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.csv.gz"])
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.csv.gz", "a.tsv.zst"])
 def test_text_formats_come_back_as_text(tmp_path: Path, name: str) -> None:
     write(tmp_path / name, ROWS)
     rows = list(read_table(tmp_path / name))
@@ -41,10 +50,61 @@ def test_text_formats_come_back_as_text(tmp_path: Path, name: str) -> None:
     assert rows[1].line == 4  # the first row spans two lines
 
 
-def test_gzipped_parquet_is_read(tmp_path: Path) -> None:
+def test_compressed_parquet_is_read(tmp_path: Path) -> None:
     pyarrow.parquet.write_table(pyarrow.table({"text": ["a"]}), tmp_path / "a.parquet")
-    (tmp_path / "b.parquet.gz").write_bytes(gzip.compress((tmp_path / "a.parquet").read_bytes()))
-    assert [row.values for row in read_table(tmp_path / "b.parquet.gz")] == [{"text": "a"}]
+    content = (tmp_path / "a.parquet").read_bytes()
+    (tmp_path / "b.parquet.gz").write_bytes(gzip.compress(content))
+    (tmp_path / "b.parquet.zst").write_bytes(pyarrow.compress(content, "zstd", asbytes=True))
+    for name in ("b.parquet.gz", "b.parquet.zst"):
+        assert [row.values for row in read_table(tmp_path / name)] == [{"text": "a"}]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv.gz", "a.tsv.zst", "a.parquet"])
+def test_the_same_rows_make_the_same_bytes_and_can_be_read_from_any_place(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "ROW_GROUP", 8)
+    rows: list[dict[str, object]] = [{"text": f"line {number}\nand more", "n": number} for number in range(50)]
+    contents = []
+    for folder in (tmp_path / "one", tmp_path / "other"):
+        folder.mkdir()
+        path = folder / name
+        writer = open_writer(path, format_of(path), {"text": pyarrow.string(), "n": pyarrow.int64()})
+        for first in range(0, 50, 5):
+            writer.write(rows[first : first + 5])
+        writer.close()
+        contents.append(path.read_bytes())
+    assert contents[0] == contents[1]
+    found = list(read_table(path))
+    assert [row.values["text"] for row in found if isinstance(row, Row)] == [row["text"] for row in rows]
+    for first in range(52):
+        assert list(read_table(path, first=first)) == found[first:]
+
+
+def test_small_batches_are_gathered_in_row_groups_and_notes_kept(tmp_path: Path) -> None:
+    writer = open_writer(tmp_path / "a.parquet", "parquet", {"n": pyarrow.int64()})
+    for first in range(0, 10_000, 1000):
+        writer.write([{"n": number} for number in range(first, first + 1000)])
+    writer.close({"made by": "a test"})
+    found = pyarrow.parquet.read_metadata(tmp_path / "a.parquet")
+    assert [found.row_group(place).num_rows for place in range(found.num_row_groups)] == [9000, 1000]
+    assert found.metadata[b"made by"] == b"a test"
+    assert len(list(read_table(tmp_path / "a.parquet", first=9500))) == 500
+
+
+def test_a_long_text_comes_in_pieces_that_end_at_blank_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "_TEXT_PIECE", 30)
+    paragraphs = [f"Paragraph {number} is here.\nIt goes on." for number in range(20)]
+    whole = "\n \n".join(paragraphs)
+    (tmp_path / "a.txt").write_bytes(whole.replace("\n", "\r\n").encode())
+    pieces = list(text_pieces(tmp_path / "a.txt"))
+    assert len(pieces) == 20
+    assert "".join(text for _, text in pieces) == whole
+    assert all(whole[offset : offset + len(text)] == text for offset, text in pieces)
+    assert all(text.endswith("\n \n") for _, text in pieces[:-1])
+    (tmp_path / "blank.txt").write_text("\n \n", "utf-8")
+    with pytest.raises(UserError, match="no text in it"):
+        list(text_pieces(tmp_path / "blank.txt"))
 
 
 def test_bad_jsonl_rows_are_set_aside_with_their_line(tmp_path: Path) -> None:
@@ -94,7 +154,9 @@ def test_wrong_encoding_names_the_byte_and_the_line(tmp_path: Path) -> None:
         (b"", "a.csv", "the file is empty"),
         (b"a,a\n1,2\n", "a.csv", "names a column twice: 'a'"),
         (b"no parquet", "a.parquet", "not a Parquet file"),
-        (b"no gzip", "a.csv.gz", "damaged"),
+        (b"no gzip", "a.csv.gz", "a damaged or cut-off gzip file"),
+        (b"no zstd", "a.csv.zst", "a damaged or cut-off Zstandard file"),
+        (b"no gzip", "a.parquet.gz", "a damaged or cut-off gzip file"),
         (b"x", "a.xlsx", ".xlsx is not one of"),
     ],
 )
@@ -115,11 +177,15 @@ def test_missing_file_folder_and_unknown_encoding(tmp_path: Path) -> None:
         list(read_table(tmp_path / "a.csv", encoding="klingon"))
 
 
-def test_cut_off_gzip_is_an_error_not_a_short_file(tmp_path: Path) -> None:
+def test_a_file_cut_off_is_an_error_not_a_short_file(tmp_path: Path) -> None:
     whole = gzip.compress(b"text\n" + b"a line of text\n" * 5000)
     (tmp_path / "a.csv.gz").write_bytes(whole[:-20])
     with pytest.raises(UserError, match="cut-off gzip"):
         list(read_table(tmp_path / "a.csv.gz"))
+    whole = pyarrow.compress(b"text\n" + b"a line of text\n" * 5000, "zstd", asbytes=True)
+    (tmp_path / "a.csv.zst").write_bytes(whole[:-20])
+    with pytest.raises(UserError, match="cut-off Zstandard"):
+        list(read_table(tmp_path / "a.csv.zst"))
 
 
 def test_read_text_normalises_line_ends_and_refuses_blank(tmp_path: Path) -> None:

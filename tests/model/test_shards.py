@@ -1,11 +1,15 @@
 """Jobs that are broken off: by SIGKILL at every point at which something is put on the disk, Ctrl-C, a full disk."""
 
+import contextlib
 import errno
 import gzip
 import hashlib
+import io
+import itertools
 import json
 import os
 import random
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -16,7 +20,7 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
-from conflict_framing.data import UserError
+from conflict_framing.data import UserError, files
 from conflict_framing.data.tables import read_table, write_table
 from conflict_framing.model import predict as predict_module
 from conflict_framing.model import shards, sources
@@ -171,28 +175,37 @@ def test_ctrl_c_before_a_row_is_labelled_leaves_nothing(folder: Path) -> None:
     assert digests(folder) == {}
 
 
-@pytest.mark.parametrize("name", ["open_writer", "put_in_place"])
-def test_full_disk_keeps_what_is_done(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """While a shard is written, and while the output is."""
-    run(folder)
+@pytest.mark.parametrize("output", ["out.jsonl", "out.csv.gz", "out.tsv.zst", "out.parquet"])
+def test_full_disk_keeps_what_is_done(folder: Path, monkeypatch: pytest.MonkeyPatch, output: str) -> None:
+    """Full after so many bytes: before the first shard, while shards are written, while the output is."""
+    run(folder, output)
     expected = digests(folder)
     clean(folder)
-    module = shards if name == "open_writer" else predict_module
-    calls = 0
-    before = getattr(module, name)
+    left = 0
 
-    def full(*arguments: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == 2:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return before(*arguments)
+    class Full(io.FileIO):
+        def write(self, content: Any) -> int:
+            nonlocal left
+            left -= memoryview(content).nbytes
+            if left < 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(content)
 
-    monkeypatch.setattr(module, name, full)
-    with pytest.raises(UserError, match=r"No space left .* (64|154) rows are done and kept in .*--resume"):
-        run(folder)
-    monkeypatch.setattr(module, name, before)
-    assert run(folder, resume=True).resumed in (64, ROWS + 4)
+    kept = set()
+    for size in itertools.count(500, 5000):
+        left = size
+        with monkeypatch.context() as patched, contextlib.suppress(UserError):
+            patched.setattr(files.io, "FileIO", Full)
+            try:
+                run(folder, output)
+            except UserError as error:
+                assert re.fullmatch(r"No space left on the disk of .* --resume\.", str(error))
+                raise
+            break
+        kept.add(run(folder, output, resume=True).resumed)
+        assert digests(folder) == expected
+        clean(folder)
+    assert {0, 64, ROWS + 4} <= kept
     assert digests(folder) == expected
 
 
@@ -286,10 +299,10 @@ def test_counts_that_do_not_add_up_are_an_error(tmp_path: Path) -> None:
 def test_a_shard_that_lost_rows_is_noticed(folder: Path) -> None:
     broken_off(folder)
     job = folder.parent / "out.jsonl.partial"
-    files = ShardFiles(job, "jsonl", {})
+    damaged = ShardFiles(job, "jsonl", {})
     rows = [row.values for row in read_table(job / "00000000.rows.jsonl.zst")]
-    files.paths(0)[0].unlink()
-    write_table(files.paths(0)[0], rows[:-1])
+    damaged.paths(0)[0].unlink()
+    write_table(damaged.paths(0)[0], rows[:-1])
     with pytest.raises(UserError, match=r"shard 0 has fewer rows than scores\. .*--overwrite"):
         run(folder, resume=True)
 
