@@ -33,7 +33,7 @@ from conflict_framing.web.speakers import names_sources
 
 _DESCRIPTION = """\
 Everything that the page does. Jobs belong to a session, which is a cookie: with curl, keep it with
-`-c jar -b jar`. Requests that change something are refused when a page of another site sends them."""
+-c jar -b jar. Requests that change something are refused when a page of another site sends them."""
 _T = TypeVar("_T")
 _CODES = {404: "not_found", 405: "wrong_method", 413: "too_large"}
 _ERRORS: dict[int | str, dict[str, Any]] = {"4XX": {"model": schemas.ErrorAnswer, "description": "refused, and why"}}
@@ -423,10 +423,11 @@ def _add_results(app: FastAPI, jobs: Jobs, model: SharedModel, limits: Limits) -
         by: by = "",
         period: Period | None = None,
         theme: Literal["light", "dark"] = "light",
+        narrow: Annotated[bool, Query(description="for a phone")] = False,
         download: bool = False,
     ) -> Response:
         job, result = jobs.result(_session(request), id)
-        picture = draw_shares(shares_of(result, limits, by, period), model.classifier.codebook, theme)
+        picture = draw_shares(shares_of(result, limits, by, period), model.classifier.codebook, theme, narrow=narrow)
         headers = _as_file(f"{_stem(job.title)}-shares.svg") if download else {}
         return Response(picture, media_type="image/svg+xml", headers=headers)
 
@@ -446,7 +447,7 @@ def _as_file(name: str) -> dict[str, str]:
 def _add_annotations(app: FastAPI, jobs: Jobs, model: SharedModel, annotations: Annotations) -> None:
     @app.post("/api/v1/annotations", tags=["annotations"], summary="Save the right label of a row")
     def annotate(asked: schemas.AnnotateRequest, request: Request) -> schemas.AnnotateAnswer:
-        """It goes to the annotations file, which `conflict-framing train --corpus` reads."""
+        """It goes to the annotations file, which conflict-framing train --corpus reads."""
         job, result = jobs.result(_session(request), asked.job)
         names = model.classifier.classes_
         if asked.label is not None and asked.label not in names:

@@ -265,7 +265,6 @@ def _table(path: Path, kind: Format, order: Order, limits: Limits) -> tuple[Take
 
     def rows() -> Iterator[dict[str, Any]]:
         columns: set[str] = set()
-        number = 0
         for number, row in enumerate(_records(path, kind, order), start=1):
             if number > limits.rows:
                 most = f"{limits.rows:,}"
@@ -290,7 +289,7 @@ def _table(path: Path, kind: Format, order: Order, limits: Limits) -> tuple[Take
                     taken.reject(number, f"{size:,} characters in all, more than {limits.row_characters:,}")
                 else:
                     yield values
-        if number and column not in columns:
+        if columns and column not in columns:
             raise _no_column(column, sorted(columns), order)
 
     return taken, rows()

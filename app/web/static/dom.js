@@ -13,7 +13,7 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
-export const percent = (value) => `${(100 * value).toFixed(value > 0 && value < 0.01 ? 1 : 0)} %`;
+export const percent = (value) => `${(100 * value).toFixed(value > 0 && value < 0.0095 ? 1 : 0)} %`;
 export const count = (value) => value.toLocaleString("en-GB");
 
 export function say(text) {

@@ -5,7 +5,6 @@ import { openResult, resultKeys } from "./result.js";
 import "./theme.js";
 
 const POLL = 500; // ms
-const states = { waiting: "waiting", reading: "reading", labelling: "labelling", done: "done", failed: "failed", cancelled: "cancelled" };
 let watched = null; // the id of the job that is shown or waited for
 
 function show(section) {
@@ -72,7 +71,7 @@ function watch(job) {
   history.replaceState(null, "", `#${job.id}`);
   showProgress(job);
   $("progress-title").focus();
-  say(`${job.title}: ${states[job.state]}`);
+  say(`${job.title}: ${job.state}`);
   follow(job.id);
 }
 
@@ -114,7 +113,7 @@ function showProgress(job) {
     waiting: [job.ahead ? `Waiting for ${count(job.ahead)} other job${job.ahead > 1 ? "s" : ""} …` : "Waiting …"],
     reading: ["Reading and checking …"],
     labelling: [`${count(job.done ?? 0)} of ${count(job.rows ?? 0)} rows`],
-  }[job.state];
+  }[job.state] ?? [];
   if (job.rows_per_second) parts.push(`${count(Math.round(job.rows_per_second))} rows/s`);
   if (job.seconds_left != null) parts.push(`${duration(job.seconds_left)} left`);
   $("told").textContent = parts.join(" · ");
@@ -136,13 +135,11 @@ async function finished(job) {
 
 async function listJobs() {
   const { jobs } = await api.jobs();
-  const others = jobs.filter((job) => job.id !== watched || job.state !== "done");
+  const others = jobs.filter((job) => job.id !== watched && job.state !== "failed" && job.state !== "cancelled");
   $("earlier").hidden = !others.length;
   $("jobs").replaceChildren(...others.map((job) => h("li", { class: "job" },
-    job.state === "done" || job.state === "waiting" || job.state === "reading" || job.state === "labelling"
-      ? h("button", { type: "button", class: "link", onclick: () => watch(job) }, job.title)
-      : h("span", {}, job.title),
-    h("span", { class: "soft" }, job.state === "done" ? `${count(job.rows)} rows` : states[job.state]),
+    h("button", { type: "button", class: "link", onclick: () => watch(job) }, job.title),
+    h("span", { class: "soft" }, job.state === "done" ? `${count(job.rows)} rows` : job.state),
     h("button", { type: "button", class: "ghost", "aria-label": `Delete ${job.title}`, onclick: () => guarded(async () => { await api.remove(job.id); await listJobs(); }) }, "Delete"))));
 }
 

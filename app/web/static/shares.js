@@ -41,7 +41,7 @@ async function show() {
   );
 }
 
-const chart = () => api.chartLink(job.id, { ...options, theme: isDark() ? "dark" : "light" });
+const chart = () => api.chartLink(job.id, { ...options, theme: isDark() ? "dark" : "light", narrow: matchMedia("(max-width: 30rem)").matches });
 
 function pick(event) {
   const id = event.target.id;

@@ -7,7 +7,8 @@ try { chosen = names.find((name) => name === localStorage.getItem("theme")) ?? "
 function show() {
   if (chosen === "system") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = chosen;
-  button.textContent = `Theme: ${chosen}`;
+  button.textContent = { system: "Auto", light: "Light", dark: "Dark" }[chosen];
+  button.setAttribute("aria-label", `Theme: ${chosen}`);
   document.dispatchEvent(new Event("theme"));
 }
 

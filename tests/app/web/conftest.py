@@ -20,18 +20,20 @@ from typing import Any
 
 import pytest
 import uvicorn
+from starlette.testclient import TestClient
+from websockets.sync.client import connect
+
 from conflict_framing.model import CheckpointClassifier
 from conflict_framing.train.fit import Run
 from conflict_framing.web.api import create_app
 from conflict_framing.web.limits import Limits
-from starlette.testclient import TestClient
-from websockets.sync.client import connect
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --disable-background-networking --disable-component-update "
-    "--disable-sync --no-first-run --disable-dev-shm-usage --remote-debugging-port=0 --hide-scrollbars"
-).split()
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync", "--no-first-run", "--disable-dev-shm-usage"),
+    *("--remote-debugging-port=0", "--hide-scrollbars"),
+)
 _PATIENCE = 60.0  # seconds; for a busy machine
 
 SMALL = Limits(
@@ -181,13 +183,13 @@ class Page:
         self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
 
     def resize(self, width: int, height: int, *, mobile: bool = False) -> None:
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile
-        )
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
 
     def dark(self, on: bool) -> None:
         value = "dark" if on else "light"
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": value}])
+        # Without motion: half-way through a change, colours are neither the old nor the new.
+        features = {"prefers-color-scheme": value, "prefers-reduced-motion": "reduce"}
+        self.call("Emulation.setEmulatedMedia", features=[{"name": n, "value": v} for n, v in features.items()])
 
     def picture(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
