@@ -1041,13 +1041,16 @@ def _serve(options: Any) -> int:
             )
         host = f"[{options.host}]" if ":" in options.host else options.host
         address = f"http://{host}:{listening.getsockname()[1]}"
-        serve(
-            classifier,
-            listening,
-            annotations=annotations,
-            names=(options.host, *options.allow_host),
-            on_ready=lambda: say(f"Open {address} in a browser. Ctrl-C ends it. Corrected labels go to {annotations}"),
-        )
+        try:
+            serve(
+                classifier,
+                listening,
+                annotations=annotations,
+                names=(options.host, *options.allow_host),
+                on_ready=lambda: say(f"Open {address} in a browser. Ctrl-C ends it. Labels go to {annotations}"),
+            )
+        except KeyboardInterrupt:  # the way to end it
+            say("Ended; everything but the annotations is deleted.")
     return EXIT_OK
 
 

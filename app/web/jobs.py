@@ -1,5 +1,6 @@
 """Label what was sent in the background: one job at a time, with progress, to be cancelled."""
 
+import json
 import logging
 import queue
 import secrets
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from conflict_framing.data import UserError
+from conflict_framing.data.tables import read_text, write_jsonl
 from conflict_framing.model.drift import Reservoir
 from conflict_framing.model.predict import PredictOptions, predict_files
 from conflict_framing.web.failures import Refused, in_words_of_the_page
@@ -19,6 +21,7 @@ from conflict_framing.web.intake import Order, Taken, take_in
 from conflict_framing.web.limits import Limits
 from conflict_framing.web.model import SharedModel
 from conflict_framing.web.results import Result, forget
+from conflict_framing.web.speakers import names_sources, source_columns
 
 State = Literal["waiting", "reading", "labelling", "done", "failed", "cancelled"]
 _OVER = ("done", "failed", "cancelled")
@@ -225,6 +228,8 @@ class Jobs:
         if taken is None:
             raise _CancelledError
         job.taken = taken
+        if taken.article and names_sources():
+            _add_sources(job)
         job.began, job.state = time.monotonic(), "labelling"
 
         def on_piece(done: int) -> None:
@@ -271,6 +276,20 @@ class Jobs:
                 del self._jobs[gone[-1].id]
         for job in gone:
             _remove(job)
+
+
+def _add_sources(job: Job) -> None:
+    """Say beside each sentence who says it; the labels do not wait for it to work."""
+    plain = Path(job.order.path + ".plain")
+    rows = Path(job.order.output)
+    try:
+        text = read_text(plain if plain.exists() else job.order.path, job.order.encoding)
+        sentences = [json.loads(line) for line in rows.read_text("utf-8").split("\n") if line]
+        named = source_columns(text, sentences)
+    except Exception as error:
+        logging.getLogger("uvicorn.error").error("naming sources failed", exc_info=error)
+        return
+    write_jsonl(rows, [row | columns for row, columns in zip(sentences, named, strict=True)])
 
 
 def _remove(job: Job) -> None:

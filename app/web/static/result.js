@@ -117,13 +117,14 @@ function element(row, place, running) {
     ? h("span", { class: "s", ...shared }, row.text)
     : h("div", { class: "item", ...shared }, h("span", { class: "tag" }), h("span", { class: "p" }, percent(row.score)), h("span", { class: "t" }, row.text), about(row));
   dress(made, row);
+  if (row.columns.source) made.title = `${row.columns.source}${row.columns.source_type ? `, ${row.columns.source_type}` : ""}`;
   return made;
 }
 
 // What tells a row of a table from others, in short.
 function about(row) {
-  const told = ["document", "outlet", "date", "place", "source"].map((name) => row.columns[name]).filter((value) => value != null && value !== "");
-  return told.length && !job.article ? h("span", { class: "soft about" }, told.map(String).join(" · ")) : null;
+  const told = (job.article ? ["source"] : ["document", "outlet", "date", "place", "source"]).map((name) => row.columns[name]).filter((value) => value != null && value !== "");
+  return told.length ? h("span", { class: "soft about" }, told.map(String).join(" · ")) : null;
 }
 
 function dress(made, row) {

