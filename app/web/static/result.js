@@ -117,9 +117,12 @@ function element(row, place, running) {
     ? h("span", { class: "s", ...shared }, row.text)
     : h("div", { class: "item", ...shared }, h("span", { class: "tag" }), h("span", { class: "p" }, percent(row.score)), h("span", { class: "t" }, row.text), about(row));
   dress(made, row);
-  if (row.columns.source) made.title = `${row.columns.source}${row.columns.source_type ? `, ${row.columns.source_type}` : ""}`;
+  if (speaker(row)) made.title = speaker(row);
   return made;
 }
+
+// Who says it, where that was found out.
+const speaker = (row) => row.columns.source && `${row.columns.source}${row.columns.source_type ? ` (${String(row.columns.source_type).replaceAll("_", " ")})` : ""}`;
 
 // What tells a row of a table from others, in short.
 function about(row) {
@@ -175,10 +178,11 @@ function detail(row) {
   const place = chosen;
   const explained = h("div", { class: "explained" });
   const bars = facts.labels.map((label) => [label, row.probabilities[label.name]]);
-  const others = Object.entries(row.columns).filter(([name, value]) => value != null && value !== "" && !(job.article && ["paragraph", "start", "end", "document", "sentence"].includes(name)));
+  const others = Object.entries(row.columns).filter(([name, value]) => value != null && value !== "" && !(job.article && ["paragraph", "start", "end", "document", "sentence", "source", "source_type"].includes(name)));
   $("detail").replaceChildren(...[
     h("button", { type: "button", class: "ghost close", onclick: () => { choose(null); at(place).tabIndex = 0; $("rows").focus(); } }, "Close"),
     h("p", { class: "quote", dir: "auto" }, row.text.length > 600 ? `${row.text.slice(0, 600)} …` : row.text),
+    job.article && "source" in row.columns && h("p", { class: "soft" }, "Source: ", speaker(row) || "the outlet's own voice"),
     h("dl", { class: "bars" }, bars.flatMap(([label, value]) => [
       h("dt", { class: label.name === row.label ? "best" : "" }, label.title),
       h("dd", { "--c": label.colour, "--w": `${100 * value}%` }, h("i", {}), h("span", {}, percent(value)))])),
