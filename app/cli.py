@@ -143,6 +143,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_read(commands)
     _add_explain(commands)
+    _add_serve(commands)
     _add_corpus(commands)
     _add_recipe(commands)
     _add_demo(commands)
@@ -1030,6 +1031,85 @@ def _explain(options: Any) -> int:
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(to_html(read_texts(options.text, explanations, classifier)), "utf-8")
         say(f"page  {page}")
+    return EXIT_OK
+
+
+# --- serve ---------------------------------------------------------------------------------------
+
+
+def _add_serve(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "serve",
+        _serve,
+        "open a web page to read, correct and count with",
+        """\
+Answers at http://127.0.0.1:8000 until Ctrl-C. Paste an article or choose a file (text, JSONL, CSV, TSV,
+Parquet, each also gzipped): sentences are coloured by framing, with their probabilities and, on demand,
+the words that moved the model. Filter, correct labels, see shares and charts of a table, download.
+
+Corrected labels are appended to --annotations in corpus format, for 'train --corpus'. All else lies in a
+temporary folder that is deleted at the end. The page takes nothing from the network. Everything that it
+does can be asked of its JSON API too, which is documented at /api.
+
+Only this machine is answered. --host 0.0.0.0 answers others too: there is no login, and what is sent is
+not encrypted, so do it only in a network that you trust. Under a name of its own (http://machine:8000)
+the page answers only if --allow-host gives that name; addresses and localhost always may be used.
+
+examples:
+  conflict-framing serve --model runs/default
+  conflict-framing serve --model runs/default --port 9000 --annotations labels/mine.jsonl
+  ssh -L 8000:127.0.0.1:8000 server         (then open http://127.0.0.1:8000 here, for a page served there)
+""",
+    )
+    _add_model(parser)
+    parser.add_argument("--port", type=_port, default=8000, metavar="N", help="default: 8000; 0 takes any free one")
+    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="to listen on (default: 127.0.0.1)")
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME", help="also answer under this name; can be repeated"
+    )
+    parser.add_argument(
+        "--annotations",
+        default="annotations.jsonl",
+        metavar="FILE",
+        help="JSONL that corrected labels are appended to (default: annotations.jsonl in this folder)",
+    )
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, came {text!r}")
+    return int(text)
+
+
+def _serve(options: Any) -> int:
+    from conflict_framing.web.serving import is_local, open_socket, require_framework, serve
+
+    annotations = Path(options.annotations).absolute()
+    if annotations.suffix != ".jsonl" or annotations.is_dir():
+        raise UserError(f"--annotations {options.annotations}: name a file, FILE.jsonl.")
+    require_framework()
+    with open_socket(options.host, options.port) as listening:
+        from conflict_framing.model import CheckpointClassifier
+
+        classifier = CheckpointClassifier.from_pretrained(options.model, device=options.device)
+        if not is_local(options.host):
+            say(
+                f"warning: listening on {options.host}, so whoever reaches this machine can use the page. There is no "
+                f"login, and what is sent is not encrypted."
+            )
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        address = f"http://{host}:{listening.getsockname()[1]}"
+        try:
+            serve(
+                classifier,
+                listening,
+                annotations=annotations,
+                names=(options.host, *options.allow_host),
+                on_ready=lambda: say(f"Open {address} in a browser. Ctrl-C ends it. Labels go to {annotations}"),
+            )
+        except KeyboardInterrupt:  # the way to end it
+            say("Ended; everything but the annotations is deleted.")
     return EXIT_OK
 
 

@@ -36,7 +36,7 @@ def test_packages_import_only_what_is_below_them(package: str) -> None:
 
 
 def test_app_imports_absolutely() -> None:
-    for path in modules("app"):
+    for path in (*modules("app"), *modules("app/web")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path.name}:{node.lineno}"
 
@@ -56,10 +56,12 @@ def imported_after(code: str) -> set[str]:
         "from conflict_framing import load_corpus; load_corpus()",
         "import conflict_framing.model.predict, conflict_framing.analysis",
         "import conflict_framing.train",
+        "import conflict_framing.web.intake",
     ],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
     heavy = {"torch", "transformers", "datasets", "evaluate", "sklearn", "matplotlib", "captum", "py3langid"}
+    heavy |= {"fastapi", "uvicorn", "starlette"}
     assert imported_after(code) & heavy == set()
 
 

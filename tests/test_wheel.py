@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FOLDERS = {
     "app": "conflict_framing",
+    "app/web": "conflict_framing/web",
     "analysis": "conflict_framing/analysis",
     "configs": "conflict_framing/configs",
     "data": "conflict_framing/data",
@@ -23,6 +24,7 @@ PATTERNS = (
     "behaviour/*.jsonl",
     "corpus/*.jsonl",
     "samples/*.txt",
+    "static/*",
     "templates/*.j2",
     "DATASHEET.md",
 )
