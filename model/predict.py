@@ -36,11 +36,12 @@ from ..data.tables import (
 from .abstain import Abstention
 from .backbone import file_sha256
 from .calibration import missing_calibration
-from .classifier import WINDOW, CheckpointClassifier, Prediction, weights_of
+from .classifier import WINDOW, CheckpointClassifier, Prediction
 from .drift import Drift, Reservoir, measure_drift
 from .metadata import metadata_file, write_metadata
 from .priors import KeptPosteriors, PriorEstimate, adapt, estimate_priors
 from .queue import QUEUE_COLUMNS, Queue
+from .torch_runtime import weights_of
 
 _INT64 = 2**63
 
