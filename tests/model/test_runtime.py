@@ -128,21 +128,24 @@ def test_embeddings_are_those_of_pytorch(exported: Path, classifier: CheckpointC
 def test_equal_sentences_of_a_window_are_computed_once(classifier: CheckpointClassifier) -> None:
     class Counting:
         name = "onnx"
-        seen: list[str] = []
+
+        def __init__(self) -> None:
+            self.seen: list[str] = []
 
         def score(self, sentences: Sequence[str]) -> Scores:
             self.seen += sentences
             return own.score(sentences)
 
     own = classifier.runtime
-    counting = CheckpointClassifier(Counting(), codebook=classifier.codebook, facts=classifier.facts)  # type: ignore[arg-type]
+    counted = Counting()
+    counting = CheckpointClassifier(counted, codebook=classifier.codebook, facts=classifier.facts)  # type: ignore[arg-type]
     texts = [*TEXTS[:3], TEXTS[1], LONG, TEXTS[0], LONG]
     folded = counting.predict(texts)
-    assert sorted(Counting.seen) == sorted({*TEXTS[:3], LONG})
-    Counting.seen.clear()
+    assert sorted(counted.seen) == sorted({*TEXTS[:3], LONG})
+    counted.seen.clear()
     counting.fold_duplicates = False
     assert counting.predict(texts) == folded
-    assert Counting.seen == texts
+    assert counted.seen == texts
     assert len(counting.predict(TEXTS * (1 + WINDOW // len(TEXTS)))) > WINDOW
 
 
