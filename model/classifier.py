@@ -22,7 +22,7 @@ from .folder import ModelFacts, find_model, read_codebook, read_facts
 from .layout import ModelLayout
 from .onnx_runtime import OnnxRuntime, has_graph, read_graph_facts
 from .runtime import Array, Runtime, RuntimeName, Scores
-from .torch_runtime import TorchRuntime, quiet_transformers
+from .torch_runtime import TorchRuntime, quiet_transformers, weights_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -192,6 +192,13 @@ class CheckpointClassifier:
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The tokenizer of ``model``."""
         return self._checkpoint().tokenizer
+
+    @property
+    def weights(self) -> list[Path]:
+        """The files that hold the numbers it computes with: the graph, or the checkpoint's; none before it is saved."""
+        if self.source is None:
+            return []
+        return [ModelLayout(self.source).graph] if self.runtime.name == "onnx" else weights_of(self.source)
 
     @property
     def batch_size(self) -> int:

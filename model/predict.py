@@ -41,7 +41,6 @@ from .drift import Drift, Reservoir, measure_drift
 from .metadata import metadata_file, write_metadata
 from .priors import KeptPosteriors, PriorEstimate, adapt, estimate_priors
 from .queue import QUEUE_COLUMNS, Queue
-from .torch_runtime import weights_of
 
 _INT64 = 2**63
 
@@ -318,10 +317,10 @@ def _abstention(classifier: CheckpointClassifier, options: PredictOptions) -> Ab
 
 def _model_facts(classifier: CheckpointClassifier) -> dict[str, Any]:
     """Which model this is: the SHA-256 of its weights, where they stand in a folder."""
-    weights = weights_of(classifier.source) if classifier.source else []
     return {
         "folder": str(classifier.source) if classifier.source else None,
-        "weights_sha256": {path.name: file_sha256(path) for path in weights},
+        "runtime": classifier.runtime.name,
+        "weights_sha256": {path.name: file_sha256(path) for path in classifier.weights},
         "backbone": classifier.facts.backbone,
         "corpus_fingerprint": classifier.facts.corpus_fingerprint,
     }
