@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from conflict_framing.data import Codebook, Corpus, Sentence, UserError, load_corpus
 from conflict_framing.model import CheckpointClassifier
+from conflict_framing.model.runtime import RuntimeName
 
 
 class FramingClassifier(CheckpointClassifier):
@@ -31,22 +32,18 @@ class FramingClassifier(CheckpointClassifier):
 
     def __getattr__(self, name: str) -> Any:
         # Only called for what is not there: the parts that training or loading brings.
-        if name in ("model", "tokenizer", "codebook", "facts", "calibration"):
+        if name in ("runtime", "codebook", "facts", "calibration", "_torch"):
             raise UserError("This classifier has no model yet: call fit(sentences, labels), or use from_pretrained().")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, *, device: str = "auto") -> Self:
+    def from_pretrained(cls, name: str | Path, *, device: str = "auto", runtime: RuntimeName = "auto") -> Self:
         """Load a run, a model folder or a model of the hub (see ``CheckpointClassifier.from_pretrained``)."""
-        return cls(device=device)._adopt(CheckpointClassifier.from_pretrained(name, device=device))
+        return cls(device=device)._adopt(CheckpointClassifier.from_pretrained(name, device=device, runtime=runtime))
 
     def _adopt(self, trained: CheckpointClassifier) -> Self:
         super().__init__(
-            trained.model,
-            trained.tokenizer,
-            codebook=trained.codebook,
-            facts=trained.facts,
-            calibration=trained.calibration,
+            trained.runtime, codebook=trained.codebook, facts=trained.facts, calibration=trained.calibration
         )
         self.reference, self.source = trained.reference, trained.source
         return self
@@ -69,7 +66,7 @@ class FramingClassifier(CheckpointClassifier):
         lengths = {len(sentences), len(labels)} | ({len(documents)} if documents is not None else set())
         if len(lengths) > 1:
             raise UserError(f"expected as many labels (and documents) as sentences, came {sorted(lengths)}.")
-        settings = ("split.test=0", "baselines=false", *self._settings)
+        settings = ("split.test=0", "baselines=false", "export=false", *self._settings)
         corpus = _corpus_of(sentences, labels, documents)
         with tempfile.TemporaryDirectory() as folder:
             return self._adopt(_train(corpus, self._recipe, settings, Path(folder) / "run", self._device))

@@ -31,7 +31,7 @@ from transformers import (
 from conflict_framing.data import Corpus
 from conflict_framing.data.split import Split
 from conflict_framing.model.backbone import resolve_backbone
-from conflict_framing.model.classifier import quiet_transformers
+from conflict_framing.model.torch_runtime import quiet_transformers
 from conflict_framing.train import Recipe, train_run
 from conflict_framing.train.baselines import Embedder, EmbeddingRegression, TfidfRegression
 from conflict_framing.train.precision import uses_bf16
@@ -108,7 +108,7 @@ def installed(names: Sequence[str]) -> list[str]:
 
 def fit_ours(split: Split, recipe: Recipe) -> Outcome:
     """``train_run``, its own evaluation on the test part included (not in the seconds)."""
-    recipe = recipe.model_copy(update={"baselines": False})
+    recipe = recipe.model_copy(update={"baselines": False, "export": False})
     with tempfile.TemporaryDirectory() as place:
         run = train_run(split.marked(), recipe, Path(place) / "run", say=lambda line: None)
     assert run.evaluation is not None

@@ -2,44 +2,34 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
-import numpy.typing as npt
 
 from ..data.codebook import Codebook
-from ..data.errors import MissingExtraError, UserError
+from ..data.errors import UserError
 from .abstain import CONFIDENCE, Abstention, threshold_for
 from .calibration import Calibration, missing_calibration, read_calibration
 from .drift import Reference, read_reference
 from .explain import STEPS, Explanation, explain
 from .folder import ModelFacts, find_model, read_codebook, read_facts
 from .layout import ModelLayout
+from .onnx_runtime import OnnxRuntime, has_graph, read_graph_facts
+from .runtime import Array, Runtime, RuntimeName, Scores
+from .torch_runtime import TorchRuntime, quiet_transformers, weights_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-Probabilities = npt.NDArray[np.float32]
-
 # Sentences that are sorted by length together: enough for batches of even length, small enough to
 # keep a stream's memory constant and its progress steady.
 WINDOW = 1024
-BATCH_SIZE = 32
-# One of these comes with every Hugging Face tokenizer. Without any, transformers would make up an
-# empty one without a word, and every sentence would get the same label.
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "vocab.txt",
-    "vocab.json",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "tokenizer.model",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +52,7 @@ class Prediction:
     truncated: bool = False
 
     @classmethod
-    def of(cls, names: Sequence[str], row: Probabilities, truncated: bool, abstain_below: float | None) -> Self:
+    def of(cls, names: Sequence[str], row: Array, truncated: bool, abstain_below: float | None) -> Self:
         """The most probable of these labels, ``row`` being their probabilities."""
         best = int(row.argmax())
         score = float(row[best])
@@ -75,123 +65,150 @@ class Prediction:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Scores:
-    probabilities: Probabilities
-    truncated: npt.NDArray[np.bool_]
-
-
 class CheckpointClassifier:
-    """Predicts with a Hugging Face sequence-classification checkpoint.
+    """Predicts with a Hugging Face sequence-classification checkpoint, or with the graph that was made of it.
 
     Build it with ``from_pretrained``. Nothing here knows how models are trained.
 
     Attributes:
+        runtime: what computes: PyTorch or ONNX Runtime.
+        calibration: of that runtime's probabilities.
         reference: what input is compared with to tell drift, where the model has it.
         source: the folder that it was loaded from.
+        fold_duplicates: compute a sentence that occurs several times in a window only once.
     """
 
     def __init__(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        *,
-        codebook: Codebook,
-        facts: ModelFacts,
-        calibration: Calibration | None = None,
+        self, runtime: Runtime, *, codebook: Codebook, facts: ModelFacts, calibration: Calibration | None = None
     ) -> None:
-        self.model = model
-        self.tokenizer = tokenizer
+        self.runtime = runtime
         self.codebook = codebook
         self.facts = facts
         self.calibration = calibration
         self.reference: Reference | None = None
         self.source: Path | None = None
-        self.batch_size = BATCH_SIZE
-        model.train(False)
+        self.fold_duplicates = True
+        self._torch: TorchRuntime | None = runtime if isinstance(runtime, TorchRuntime) else None
 
     # --- loading and saving ---------------------------------------------------------------------
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, *, device: str = "auto") -> Self:
+    def from_pretrained(cls, name: str | Path, *, device: str = "auto", runtime: RuntimeName = "auto") -> Self:
         """Load a run, a model folder or a model of the hub.
 
         Args:
             name: a folder that ``train`` wrote (the run or its ``model``), any Hugging Face
                 sequence-classification folder with safetensors weights, or a hub name.
-            device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+            device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+            runtime: ``onnx`` takes the folder's graph, on the CPU and without PyTorch; ``torch`` the checkpoint,
+                with ``auto`` as the device on a GPU where there is one. ``auto`` takes the graph where there is
+                one and the device is ``auto`` or ``cpu``.
 
         Raises:
             UserError: no model there, or one that cannot be loaded safely.
-            MissingExtraError: PyTorch or transformers is not installed.
+            MissingExtraError: the runtime is not installed.
         """
-        try:
-            from safetensors import SafetensorError
-            from transformers import AutoModelForSequenceClassification, AutoTokenizer
-        except ImportError:
-            raise MissingExtraError("transformers", "train", "Loading a model") from None
-
         source = find_model(name)
         facts = read_facts(source)
-        if not weights_of(source):
-            raise UserError(
-                f"--model {name}: no .safetensors weights in {source}. Either the folder is incomplete, or its "
-                f"weights are pickled, and those are not loaded."
-            )
-        if not any((source / file).exists() for file in TOKENIZER_FILES):
-            raise UserError(
-                f"--model {name}: no tokenizer in {source} (expected one of {', '.join(TOKENIZER_FILES)}). "
-                f"The folder is incomplete; copy it whole."
-            )
-        with quiet_transformers():
-            try:
-                model = AutoModelForSequenceClassification.from_pretrained(
-                    source, use_safetensors=True, trust_remote_code=False, local_files_only=True
-                )
-                tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, local_files_only=True)
-            except (OSError, ValueError, KeyError, SafetensorError) as error:
-                raise UserError(f"--model {name}: {source} cannot be loaded: {error}") from None
-        labels = [model.config.id2label[place] for place in range(model.config.num_labels)]
+        if _takes_graph(source, device, runtime):
+            graph = read_graph_facts(source)
+            facts = facts or ModelFacts(max_length=graph.max_length, backbone=str(name))
+            loaded: Runtime = OnnxRuntime.load(source, graph)
+            labels = graph.labels
+        else:
+            checkpoint = TorchRuntime.load(source, name, device, facts.max_length if facts else None)
+            facts = facts or ModelFacts(max_length=checkpoint.max_length, backbone=str(name))
+            config: Any = checkpoint.model.config
+            loaded = checkpoint
+            labels = [config.id2label[place] for place in range(config.num_labels)]
         codebook = read_codebook(source, labels)
         if codebook.label_names != labels:
             raise UserError(
                 f"--model {name}: codebook.yaml and config.json name different labels; the folder is damaged."
             )
-        facts = facts or ModelFacts(max_length=window_of(model, tokenizer), backbone=str(name))
-        classifier = cls(
-            model.to(pick_device(device)),
-            tokenizer,
-            codebook=codebook,
-            facts=facts,
-            calibration=read_calibration(source, labels),
-        )
-        classifier.reference = read_reference(ModelLayout(source).reference, getattr(model.config, "hidden_size", None))
+        calibration = read_calibration(source, labels, graph=loaded.name == "onnx")
+        classifier = cls(loaded, codebook=codebook, facts=facts, calibration=calibration)
+        classifier.reference = read_reference(ModelLayout(source).reference, loaded.hidden_size)
         classifier.source = source
         return classifier
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the model folder: checkpoint, tokenizer, codebook, facts and, where there are any, calibration and
-        reference.
+        """Write the model folder: checkpoint, tokenizer, codebook, facts and, where there are any, calibration,
+        reference and the graph that this classifier runs.
 
         The folder opens with ``from_pretrained`` here and with ``transformers.pipeline``.
+
+        Raises:
+            MissingExtraError: PyTorch or transformers is not installed.
         """
         layout = ModelLayout(Path(folder))
+        checkpoint = self._checkpoint()
         layout.folder.mkdir(parents=True, exist_ok=True)
         # pipeline() asks the tokenizer for the window, so it is told there too.
-        self.tokenizer.model_max_length = self.facts.max_length
+        checkpoint.tokenizer.model_max_length = self.facts.max_length
         with quiet_transformers():
-            self.model.save_pretrained(layout.folder)
-            self.tokenizer.save_pretrained(str(layout.folder))
+            checkpoint.model.save_pretrained(layout.folder)
+            checkpoint.tokenizer.save_pretrained(str(layout.folder))
         # safetensors writes its file for the owner's eyes only; runs are shared.
         layout.weights.chmod(layout.config.stat().st_mode)
         layout.codebook.write_text(self.codebook.to_yaml(), "utf-8")
         self.facts.write(layout.facts)
-        for stale in (layout.calibration, layout.reference):  # of a model that stood here before
-            stale.unlink(missing_ok=True)
-        if self.calibration:
+        carried = {layout.folder / path.name: path for path in self._carried()}
+        for stale in (layout.calibration, layout.reference, *layout.of_graph):  # of a model that stood here before
+            if stale not in carried:
+                stale.unlink(missing_ok=True)
+        for target, path in carried.items():
+            if not (target.exists() and target.samefile(path)):
+                shutil.copyfile(path, target)
+        if self.calibration and self.runtime.name == "torch":
             self.calibration.write(layout.calibration)
         if self.reference:
             self.reference.write(layout.reference)
+
+    def _carried(self) -> list[Path]:
+        """Files of the own folder that no part of this object stands for: those of the graph that it runs."""
+        if self.source is None or self.runtime.name != "onnx":
+            return []
+        layout = ModelLayout(self.source)
+        return [path for path in (*layout.of_graph, layout.calibration) if path.exists()]
+
+    def _checkpoint(self) -> TorchRuntime:
+        """The model in PyTorch, loaded when first asked for: what runs a graph seldom needs it."""
+        if self._torch is None:
+            if self.source is None:
+                raise ValueError("a classifier that runs a graph needs the folder that it came from")
+            self._torch = TorchRuntime.load(self.source, self.source, "cpu", self.facts.max_length)
+        return self._torch
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The model in PyTorch.
+
+        Raises:
+            MissingExtraError: PyTorch or transformers is not installed.
+        """
+        return self._checkpoint().model
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer of ``model``."""
+        return self._checkpoint().tokenizer
+
+    @property
+    def weights(self) -> list[Path]:
+        """The files that hold the numbers it computes with: the graph, or the checkpoint's; none before it is saved."""
+        if self.source is None:
+            return []
+        return [ModelLayout(self.source).graph] if self.runtime.name == "onnx" else weights_of(self.source)
+
+    @property
+    def batch_size(self) -> int:
+        """Sentences that are computed together at most; a quantised graph takes one by one whatever this says."""
+        return self.runtime.batch_size
+
+    @batch_size.setter
+    def batch_size(self, size: int) -> None:
+        self.runtime.batch_size = size
 
     # --- predicting -----------------------------------------------------------------------------
 
@@ -236,8 +253,8 @@ class CheckpointClassifier:
             return next(iter(self.stream([sentences], among=among, abstain_below=abstain_below)))
         return list(self.stream(sentences, among=among, abstain_below=abstain_below))
 
-    def predict_proba(self, sentences: Iterable[str]) -> Probabilities:
-        """Probabilities of all labels: float32 array of shape (n sentences, n labels)."""
+    def predict_proba(self, sentences: Iterable[str]) -> Array:
+        """Array of all labels: float32 array of shape (n sentences, n labels)."""
         windows = [self._scores(window).probabilities for window in _windows(sentences)]
         return np.concatenate(windows) if windows else np.empty((0, len(self.classes_)), np.float32)
 
@@ -310,35 +327,41 @@ class CheckpointClassifier:
             )
         return [place for place, name in enumerate(self.classes_) if name in among]
 
-    def _scores(self, sentences: Sequence[str]) -> _Scores:
-        """Score one window of sentences: batches of similar length, results in the order of the input."""
-        import torch
-
+    def _scores(self, sentences: Sequence[str]) -> Scores:
+        """Score one window of sentences, in the order of the input."""
         for place, sentence in enumerate(sentences):
             if not isinstance(sentence, str):
                 raise TypeError(f"sentence {place}: expected str, came {type(sentence).__name__}")
-        with quiet_transformers():  # its warning that a text is long is what `truncated` says
-            lengths = [len(ids) for ids in self.tokenizer(list(sentences), truncation=False)["input_ids"]]
-            encoded = self.tokenizer(list(sentences), truncation=True, max_length=self.facts.max_length)
-        order = sorted(range(len(sentences)), key=lambda place: lengths[place])
-        probabilities = np.empty((len(sentences), len(self.classes_)), np.float32)
-        with torch.inference_mode():
-            for first in range(0, len(order), self.batch_size):
-                places = order[first : first + self.batch_size]
-                batch = {name: [column[place] for place in places] for name, column in encoded.items()}
-                inputs = self.tokenizer.pad(batch, return_tensors="pt").to(self.model.device)
-                logits = self.model(**inputs).logits
-                probabilities[places] = torch.softmax(logits.float(), dim=-1).cpu().numpy()
-        truncated = np.array([length > self.facts.max_length for length in lengths], bool)
-        return _Scores(probabilities, truncated)
+        places = {sentence: place for place, sentence in enumerate(dict.fromkeys(sentences))}
+        if not self.fold_duplicates or len(places) == len(sentences):
+            return self.runtime.score(sentences)
+        once = self.runtime.score(list(places))
+        back = [places[sentence] for sentence in sentences]
+        return Scores(once.probabilities[back], once.truncated[back])
 
 
-def weights_of(folder: Path) -> list[Path]:
-    """The files of a model's weights, sorted; several where they were saved in parts."""
-    return sorted(path for path in folder.glob("*.safetensors") if path != ModelLayout(folder).reference)
+def _takes_graph(source: Path, device: str, runtime: RuntimeName) -> bool:
+    """Whether the folder's graph is run.
+
+    Raises:
+        UserError: a graph is asked for that is not there, or on a device that it does not run on.
+    """
+    if runtime not in ("auto", "onnx", "torch"):
+        raise UserError(f"--runtime {runtime}: expected auto, onnx or torch.")
+    on_cpu = device in ("auto", "cpu")
+    if runtime == "auto":
+        return on_cpu and has_graph(source) and find_spec("onnxruntime") is not None
+    if runtime == "onnx" and not on_cpu:
+        raise UserError(f"--runtime onnx runs on the CPU, came --device {device}. Leave one of them out.")
+    if runtime == "onnx" and not has_graph(source):
+        raise UserError(
+            f"--runtime onnx: no graph in {source}. Make it with 'conflict-framing export --model {source}', or leave "
+            f"the option out."
+        )
+    return runtime == "onnx"
 
 
-def renormalise(chosen: Probabilities) -> Probabilities:
+def renormalise(chosen: Array) -> Array:
     """Rows scaled to sum to 1; a row whose probabilities all underflowed to 0 becomes uniform."""
     sums = chosen.sum(axis=1, keepdims=True)
     uniform = np.full_like(chosen, 1 / chosen.shape[1])
@@ -351,50 +374,3 @@ def _windows(sentences: Iterable[str]) -> Iterator[list[str]]:
     iterator = iter(sentences)
     while window := list(itertools.islice(iterator, WINDOW)):
         yield window
-
-
-def pick_device(device: str) -> str:
-    """The PyTorch device for ``--device``.
-
-    Raises:
-        UserError: the device is unknown or not on this machine.
-    """
-    import torch
-
-    if device == "auto":
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"--device {device}: not usable on this machine ({reason}). Try auto, cpu, cuda or mps."
-        ) from None
-    return device
-
-
-def window_of(model: Any, tokenizer: Any) -> int:
-    """The longest input of a checkpoint in tokens: what its tokenizer and its positions both allow."""
-    positions = getattr(model.config, "max_position_embeddings", None) or 512
-    # RoBERTa-like models keep two positions for padding.
-    reserved = 2 if getattr(model.config, "model_type", "") in ("roberta", "xlm-roberta", "camembert", "mpnet") else 0
-    return int(min(tokenizer.model_max_length, positions - reserved))
-
-
-class quiet_transformers:  # noqa: N801 - reads as a statement
-    """Hold back transformers' own progress bars and warnings inside a ``with`` block."""
-
-    def __enter__(self) -> None:
-        self._logging: Any = importlib.import_module("transformers.utils.logging")
-        self._level = self._logging.get_verbosity()
-        self._bars = self._logging.is_progress_bar_enabled()
-        self._logging.set_verbosity_error()
-        self._logging.disable_progress_bar()
-
-    def __exit__(self, *_: object) -> Literal[False]:
-        self._logging.set_verbosity(self._level)
-        if self._bars:
-            self._logging.enable_progress_bar()
-        return False

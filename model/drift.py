@@ -352,28 +352,8 @@ def embed(
     Returns:
         Embeddings, shape (sentences, hidden size), and the predicted labels' places, in the input's order.
     """
-    import torch
-
-    from .classifier import quiet_transformers
-
-    model, tokenizer = classifier.model, classifier.tokenizer
-    order = sorted(range(len(sentences)), key=lambda place: len(sentences[place]))
-    rows = np.empty((len(sentences), int(model.config.hidden_size)), np.float32)
-    labels = np.empty(len(sentences), np.int64)
-    with quiet_transformers(), torch.inference_mode():
-        for first in range(0, len(order), classifier.batch_size):
-            places = order[first : first + classifier.batch_size]
-            inputs: Any = tokenizer(
-                [sentences[place] for place in places],
-                truncation=True, max_length=classifier.facts.max_length, padding=True, return_tensors="pt",
-            ).to(model.device)  # fmt: skip
-            outputs = model(**inputs, output_hidden_states=True)
-            mask = inputs["attention_mask"].unsqueeze(-1)
-            hidden = outputs.hidden_states[-1].float()
-            rows[places] = ((hidden * mask).sum(dim=1) / mask.sum(dim=1)).cpu().numpy()
-            labels[places] = outputs.logits.argmax(dim=-1).cpu().numpy()
-            on_progress(len(places))
-    return rows, labels
+    rows, probabilities = classifier.runtime.embed(sentences, on_progress)
+    return rows, probabilities.argmax(axis=1).astype(np.int64)
 
 
 def languages_of(sentences: Sequence[str]) -> list[tuple[str, float]]:

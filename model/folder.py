@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..data.codebook import Codebook, describe_validation
-from ..data.errors import UserError
+from ..data.errors import MissingExtraError, UserError
 from .backbone import hub_failure
 from .layout import FORMAT_VERSION, ModelLayout, RunLayout
 
@@ -79,12 +79,15 @@ def find_model(name: str | Path) -> Path:
 
 
 def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
     try:
-        # Weights as safetensors only; nothing that could hold code is fetched.
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model", "*.yaml"]))
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    except ImportError:
+        raise MissingExtraError("huggingface_hub", "train", "Loading a model of the hub") from None
+    # Weights as safetensors only; nothing that could hold code is fetched.
+    patterns = ["*.json", "*.safetensors", "*.txt", "*.model", "*.yaml", "model.onnx"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise hub_failure(name, error, "--model") from None
 

@@ -39,6 +39,28 @@ class ModelLayout:
         return self.folder / "reference.safetensors"
 
     @property
+    def tokenizer(self) -> Path:
+        return self.folder / "tokenizer.json"
+
+    @property
+    def graph(self) -> Path:
+        """The model for ONNX Runtime; not in older folders, nor where it could not be exported."""
+        return self.folder / "model.onnx"
+
+    @property
+    def graph_facts(self) -> Path:
+        return self.folder / "runtime.json"
+
+    @property
+    def graph_calibration(self) -> Path:
+        """What the graph says of the calibration part."""
+        return self.folder / "calibration.onnx.json"
+
+    @property
+    def of_graph(self) -> tuple[Path, ...]:
+        return self.graph, self.graph_facts, self.graph_calibration
+
+    @property
     def card(self) -> Path:
         return self.folder / "README.md"
 

@@ -20,7 +20,7 @@ from ..data.tables import STDIN, Format, arrow_type, check_table_name, format_of
 from .abstain import Abstention
 from .backbone import file_sha256
 from .calibration import missing_calibration
-from .classifier import CheckpointClassifier, Prediction, weights_of
+from .classifier import CheckpointClassifier, Prediction
 from .drift import Drift, Reservoir, measure_drift
 from .metadata import metadata_file, metadata_notes, write_metadata
 from .priors import KeptPosteriors, PriorEstimate, adapt, estimate_priors
@@ -494,10 +494,10 @@ def _abstention(classifier: CheckpointClassifier, options: PredictOptions) -> Ab
 
 def _model_facts(classifier: CheckpointClassifier) -> dict[str, Any]:
     """Which model this is: the SHA-256 of its weights, where they stand in a folder."""
-    weights = weights_of(classifier.source) if classifier.source else []
     return {
         "folder": str(classifier.source) if classifier.source else None,
-        "weights_sha256": {path.name: file_sha256(path) for path in weights},
+        "runtime": classifier.runtime.name,
+        "weights_sha256": {path.name: file_sha256(path) for path in classifier.weights},
         "backbone": classifier.facts.backbone,
         "recipe": classifier.facts.recipe.get("name"),
         "corpus_fingerprint": classifier.facts.corpus_fingerprint,

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .classifier import Probabilities, renormalise
+from .classifier import renormalise
+from .runtime import Array
 
 _TOLERANCE = 1e-6  # EM ends where no share changes by more
 _MOST_ITERATIONS = 1000
@@ -65,7 +66,7 @@ class PriorEstimate:
 
 
 def estimate_priors(
-    posteriors: Probabilities,
+    posteriors: Array,
     source_shares: npt.NDArray[np.float64],
     blocks: npt.NDArray[np.integer] | None = None,
 ) -> PriorEstimate:
@@ -96,7 +97,7 @@ def estimate_priors(
 
 
 def _maximise(
-    posteriors: Probabilities,
+    posteriors: Array,
     source: npt.NDArray[np.float64],
     blocks: npt.NDArray[np.integer],
     weights: npt.NDArray[np.float64],
@@ -129,7 +130,7 @@ def _maximise(
     return shares, iterations
 
 
-def adapt(posteriors: Probabilities, estimate: PriorEstimate) -> Probabilities:
+def adapt(posteriors: Array, estimate: PriorEstimate) -> Array:
     """Probabilities under the estimated shares (eq. 2.4 of the paper), shape (n rows, n labels)."""
     return renormalise((posteriors * (estimate.shares / estimate.source)).astype(np.float32))
 
@@ -154,7 +155,7 @@ class KeptPosteriors:
         self._stream = path.open("wb")
         self._rows = 0
 
-    def add(self, probabilities: Probabilities, blocks: npt.NDArray[np.int16]) -> None:
+    def add(self, probabilities: Array, blocks: npt.NDArray[np.int16]) -> None:
         """Keep some rows; those without a document (a block of -1) are independent of all others."""
         records = np.zeros(len(blocks), self._type)
         records["probabilities"] = probabilities

@@ -99,6 +99,7 @@ def recipe(backbone: Path) -> Recipe:
             "training.min_sentences=null",
             "training.noise=0",
             "few_labels.up_to=null",
+            "export=false",
         ],
     )
 
@@ -127,4 +128,30 @@ def calibrated(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
         probabilities=probabilities.tolist(),
         training_shares=[1 / 3] * 3,
     ).write(ModelLayout(folder).calibration)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def graphs(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The tiny model's graphs by name, none chosen yet."""
+    from conflict_framing.model import CheckpointClassifier
+    from conflict_framing.train.export import make_candidates
+
+    classifier = CheckpointClassifier.from_pretrained(run.layout.folder, device="cpu", runtime="torch")
+    return make_candidates(classifier, tmp_path_factory.mktemp("graphs"))
+
+
+@pytest.fixture(scope="session", params=["fp32", "int8"])
+def exported(
+    request: pytest.FixtureRequest, run: Run, graphs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A copy of the tiny run with a graph in full precision, and one with an 8-bit graph, whatever they agree."""
+    from conflict_framing.train import export
+
+    folder = Path(shutil.copytree(run.layout.folder, tmp_path_factory.mktemp("exported") / "run"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "make_candidates", lambda classifier, scratch: {request.param: graphs[request.param]})
+        patch.setattr(export, "LEAST_AGREEMENT", 0.0)
+        patch.setattr(export, "MOST_DIFFERENCE", 1.0)
+        export.export_folder(folder, say=lambda line: None)
     return folder

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ..data.corpus import Corpus
 from ..model.backbone import Backbone, hub_failure
-from ..model.classifier import pick_device, quiet_transformers
+from ..model.torch_runtime import pick_device, quiet_transformers
 
 _SEED = 0
 

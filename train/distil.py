@@ -15,9 +15,10 @@ import numpy.typing as npt
 from ..data.corpus import Corpus
 from ..data.errors import UserError
 from ..model.backbone import cache_folder, file_sha256
-from ..model.classifier import WINDOW, CheckpointClassifier, weights_of
+from ..model.classifier import WINDOW, CheckpointClassifier
 from ..model.folder import find_model
 from ..model.sources import Reading, read_texts
+from ..model.torch_runtime import weights_of
 from .precision import has_bf16
 from .progress import bar
 from .recipe import Recipe
@@ -124,7 +125,7 @@ def load_teacher(
         UserError: the teacher has other labels than the corpus, or a file cannot be read.
     """
     try:
-        classifier = CheckpointClassifier.from_pretrained(name, device=device)
+        classifier = CheckpointClassifier.from_pretrained(name, device=device, runtime="torch")
     except UserError as error:
         raise UserError(str(error).replace("--model ", "--teacher ", 1)) from None
     if classifier.classes_ != corpus.label_names:

@@ -20,10 +20,11 @@ from ..data.corpus import Corpus
 from ..data.errors import MissingExtraError, UserError
 from ..data.split import Split, split_corpus, split_units
 from ..model.backbone import Backbone, hub_failure, resolve_backbone
-from ..model.classifier import CheckpointClassifier, pick_device, quiet_transformers, window_of
+from ..model.classifier import CheckpointClassifier
 from ..model.drift import Reference
 from ..model.folder import ModelFacts
 from ..model.layout import ModelLayout, RunLayout
+from ..model.torch_runtime import TorchRuntime, pick_device, quiet_transformers, window_of
 from .recipe import Recipe, TrainingSettings
 
 try:
@@ -165,7 +166,9 @@ def train_run(
         | _versions()
         | (teacher.facts() if teacher else {}),
     )
-    classifier = CheckpointClassifier(cast(Any, model), tokenizer, codebook=corpus.codebook, facts=facts)
+    classifier = CheckpointClassifier(
+        TorchRuntime(cast(Any, model), tokenizer, max_length), codebook=corpus.codebook, facts=facts
+    )
     classifier.calibration = calibrate(classifier, split)
     facts.training["temperature"] = classifier.calibration.temperature if classifier.calibration else None
     # A run with few labels holds nothing out that limits could be measured on.
@@ -175,6 +178,9 @@ def train_run(
     if classifier.calibration is None and recipe.split.calibration:
         why = "with few labels all are learnt from" if few else "too few sentences are left for it, or an unknown head"
         say(f"note: the probabilities are not calibrated ({why}); they stay as they came out of training.")
+    if recipe.export:
+        facts.training["graph"] = _graph(folder.model, classifier, split, recipe.seed, say)
+        facts.write(ModelLayout(folder.model).facts)
     evaluation = _evaluate(folder, split, classifier, device, say)
     if evaluation:
         facts.metrics = evaluation.headline()
@@ -195,6 +201,28 @@ def _reference(classifier: CheckpointClassifier, split: Split, seed: int) -> Ref
     train, held_out = sampled(split, seed)
     with bar("Reference", len(train) + len(held_out), "sentences") as advance:
         return make_reference(classifier, train, held_out, seed, advance)
+
+
+def _graph(
+    folder: Path, classifier: CheckpointClassifier, split: Split, seed: int, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Add the graph to the model folder; a run goes on without where that fails."""
+    try:
+        from .export import ExportFailed, describe, export_graph, headline, measure_on
+    except MissingExtraError as missing:
+        say(f"note: no graph was made: {missing}")
+        return {"failed": str(missing)}
+    kept = classifier.calibration
+    known = dict(zip(split.calibration.texts, kept.probabilities, strict=True)) if kept else {}
+    say("Exporting the graph …")
+    try:
+        measured = measure_on(classifier, split.validation.texts + split.calibration.texts, known, seed)
+        facts = export_graph(classifier, folder, measured, (split.calibration, kept) if kept else None)
+    except ExportFailed as failed:
+        say(f"note: no graph was made: {failed}. The model runs in PyTorch all the same.")
+        return {"failed": str(failed)}
+    say(f"Graph {describe(facts.chosen)}; PyTorch {facts.torch_sentences_per_second:.0f} sentences/s")
+    return headline(facts)
 
 
 def has_few_labels(recipe: Recipe, split: Split, teacher: Teacher | None) -> bool:

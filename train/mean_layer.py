@@ -28,7 +28,7 @@ _SHIFT = 50.0
 
 
 @dataclass(frozen=True)
-class _Names:
+class PartNames:
     """Where an architecture keeps the parts of a layer."""
 
     query: str
@@ -43,17 +43,17 @@ class _Names:
 
 _ARCHITECTURES = (
     # BERT, RoBERTa, XLM-RoBERTa, ELECTRA, CamemBERT.
-    _Names(
+    PartNames(
         "attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense",
         "attention.output.LayerNorm", "intermediate.dense", "output.dense", "output.LayerNorm",
     ),
     # MPNet adds a bias by distance to all attention, so its mean leans to the first tokens.
-    _Names(
+    PartNames(
         "attention.attn.q", "attention.attn.k", "attention.attn.v", "attention.attn.o",
         "attention.LayerNorm", "intermediate.dense", "output.dense", "output.LayerNorm",
     ),
     # DistilBERT.
-    _Names(
+    PartNames(
         "attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin",
         "sa_layer_norm", "ffn.lin1", "ffn.lin2", "output_layer_norm",
     ),
@@ -61,7 +61,13 @@ _ARCHITECTURES = (
 
 
 # Others may have layers of the same names that compute something else.
-_MODEL_TYPES = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "electra", "mpnet", "distilbert"})
+MODEL_TYPES = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "electra", "mpnet", "distilbert"})
+
+
+def names_of(layer: Any) -> PartNames | None:
+    """Where a layer keeps its parts; None where it has others than those of any known architecture."""
+    parts = dict(layer.named_modules())
+    return next((names for names in _ARCHITECTURES if set(vars(names).values()) <= set(parts)), None)
 
 
 def append_mean_layer(model: Any, *, trained: bool = False) -> bool:
@@ -79,11 +85,11 @@ def append_mean_layer(model: Any, *, trained: bool = False) -> bool:
         False, and nothing is done, for an architecture or head that is not known here.
     """
     layers, head = layers_of(model), _head_of(model)
-    if model.config.model_type not in _MODEL_TYPES or layers is None or head is None or (trained and not head.tanh):
+    if model.config.model_type not in MODEL_TYPES or layers is None or head is None or (trained and not head.tanh):
         return False
     layer = copy.deepcopy(layers.modules[-1])
     parts = dict(layer.named_modules())
-    names = next((names for names in _ARCHITECTURES if set(vars(names).values()) <= set(parts)), None)
+    names = names_of(layer)
     if names is None:
         return False
     with torch.no_grad():

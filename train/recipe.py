@@ -98,14 +98,15 @@ class Recipe(_Section):
     baselines: bool
     behaviour: bool
     reference: bool
+    export: bool
     split: SplitSettings
     training: TrainingSettings
     few_labels: FewLabelsSettings
     distillation: DistillationSettings
 
     def uncalibrated(self) -> "Recipe":
-        """The same without a calibration part, for trials whose probabilities nobody will read."""
-        return self.model_copy(update={"split": self.split.model_copy(update={"calibration": 0.0})})
+        """The same without a calibration part or a graph, for trials whose probabilities nobody will read."""
+        return self.model_copy(update={"split": self.split.model_copy(update={"calibration": 0.0}), "export": False})
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

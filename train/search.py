@@ -13,8 +13,8 @@ from ..data.corpus import Corpus
 from ..data.errors import MissingExtraError, UserError
 from ..data.split import split_corpus
 from ..model.backbone import Backbone, hub_failure, resolve_backbone
-from ..model.classifier import quiet_transformers
 from ..model.layout import RunLayout
+from ..model.torch_runtime import quiet_transformers
 from .fit import (
     Interrupted,
     Run,

@@ -27,6 +27,7 @@ def settings(backbone: Path) -> list[str]:
         "training.epochs": 2,
         "training.batch_size": 8,
         "training.learning_rate": 4e-3,
+        "export": "false",
     }
     return [part for key, value in pairs.items() for part in ("--set", f"{key}={value}")]
 

@@ -15,6 +15,7 @@ def settings(backbone: Path) -> list[str]:
         "training.epochs=6",
         "training.batch_size=8",
         "training.learning_rate=4e-3",
+        "export=false",
     ]
 
 

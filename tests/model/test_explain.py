@@ -19,6 +19,7 @@ from conflict_framing.data import Codebook, UserError
 from conflict_framing.model import CheckpointClassifier
 from conflict_framing.model import explain as explain_module
 from conflict_framing.model.folder import ModelFacts
+from conflict_framing.model.torch_runtime import TorchRuntime
 from conflict_framing.train.fit import Run
 from conflict_framing.train.mean_layer import append_mean_layer
 
@@ -46,7 +47,7 @@ def untrained(config: Any, tokenizer: Any, *, mean: bool = False) -> CheckpointC
     if mean:
         assert append_mean_layer(model)
     return CheckpointClassifier(
-        model, tokenizer, codebook=Codebook.from_labels(LABELS), facts=ModelFacts(max_length=40)
+        TorchRuntime(model, tokenizer, 40), codebook=Codebook.from_labels(LABELS), facts=ModelFacts(max_length=40)
     )
 
 
