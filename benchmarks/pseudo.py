@@ -9,6 +9,7 @@ import time
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,8 @@ class PseudoClassifier:
         self.facts = ModelFacts(max_length=128, backbone="pseudo", recipe={"name": "pseudo"})
         self.source: Path | None = None
         self.reference = None
+        self.runtime = SimpleNamespace(name="torch")  # what the metadata tell
+        self.weights: list[Path] = []
         self.batch_size = 32
         self._seconds = seconds
         self._salt = salt

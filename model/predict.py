@@ -254,6 +254,7 @@ def _job(
         "package": package,
         "model": {
             "labels": list(classifier.classes_),
+            "runtime": classifier.runtime.name,
             "sha256": {path.name: file_sha256(path) for path in files},
             # A model in memory has no files to know it by.
             "probabilities_of_a_probe": None if source else [round(p, 4) for p in probe.probabilities.values()],
