@@ -84,9 +84,9 @@ class Claims:
 
     @property
     def contrasts(self) -> list[tuple[Moment, Moment]]:
-        """Periods in which reports rose beyond chance while calm was claimed no less, each with the one before it.
+        """Periods in which reports rose beyond chance and calm was still claimed, each with the one before it.
 
-        The largest rise first.
+        "Still": no less than the lower end of the interval before. The largest rise first.
         """
         pairs = [pair for place in self.places for pair in itertools.pairwise(self.of_place(place))]
         found = [(before, now) for before, now in pairs if _contrast(before, now)]
@@ -96,7 +96,7 @@ class Claims:
 def _contrast(before: Moment, now: Moment) -> bool:
     if now.rise is None or now.rise[1] <= 0 or now.claims.interval is None or now.claims.interval[0] <= 0:
         return False
-    return before.claims.share is None or (now.claims.share or 0) >= before.claims.share
+    return before.claims.interval is None or (now.claims.share or 0) >= before.claims.interval[0]
 
 
 def claims_against_reports(table: PredictionTable, estimate: Estimator, period: str) -> Claims:

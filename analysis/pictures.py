@@ -67,7 +67,8 @@ class Picture:
         from matplotlib.lines import Line2D
 
         columns = min(3, len(self.panels))
-        width, height = self.size[0] * columns, self.size[1] * -(-len(self.panels) // columns) + _HEAD + _FOOT
+        foot = _FOOT + _LINE * -(-len(self.keys) // columns)
+        width, height = self.size[0] * columns, self.size[1] * -(-len(self.panels) // columns) + _HEAD + foot
         paths = [folder / f"{self.name}.{suffix}" for suffix in ("png", "svg")]
         with figure_of(width, height, layout=None) as figure:
             figure.text(0.12 / width, 1 - 0.12 / height, self.title, va="top", fontsize=13)
@@ -77,9 +78,10 @@ class Picture:
                 axes.set_title(_short(panel.title))
             if self.keys:
                 handles = [
-                    Line2D([], [], color=key.colour, marker=key.marker, label=_short(key.title)) for key in self.keys
+                    Line2D([], [], color=key.colour, marker=key.marker, label=_short(key.title, 48))
+                    for key in self.keys
                 ]
-                figure.legend(handles=handles, loc="lower left", ncols=min(4 * columns, len(handles)))
+                figure.legend(handles=handles, loc="lower left", ncols=min(columns, len(handles)))
             for path in paths:
                 figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
         return paths
@@ -107,11 +109,11 @@ class Picture:
 
 # Inches: around the axes of a panel, above and below all panels.
 _RIGHT, _TITLE, _BELOW, _GAP = 0.15, 0.4, 0.35, 0.1
-_HEAD, _FOOT = 0.4, 0.35
+_HEAD, _FOOT, _LINE = 0.4, 0.1, 0.24
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+def _short(text: str, most: int = _LONGEST) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def shown_labels(shares: Shares) -> list[int]:
