@@ -8,6 +8,7 @@ audit are new. The true share is that of the text which the documents are drawn 
 """
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -166,7 +167,7 @@ WORLDS = {
     "audit of whole documents": replace(PLAIN, whole=True, audited=40, alike=0.3),
     "audit in strata by label": replace(PLAIN, by_label=True),
     "small group: 50 documents, 80 audited": replace(PLAIN, documents=50, audited=80),
-    "small group: 10 documents": replace(PLAIN, documents=10, audited=60),
+    "small group: 10 documents": replace(PLAIN, documents=10, audited=30),
     "a rare label (1 %)": replace(PLAIN, shares=np.array([0.01, 0.49, 0.20, 0.30])),
     "few calibration documents (30)": replace(PLAIN, calibration_documents=30),
 }
@@ -210,7 +211,7 @@ def main() -> None:
             else:
                 cells.append(f"{100 * held.mean():.1f} ({100 * held.min():.1f}) ±{100 * half.mean():.1f}")
         rows.append([name, *cells])
-        print(f"{name}: done", flush=True)
+        print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
     print(f"\nCoverage in % of {options.draws:,} draws, mean of {len(LABELS)} labels (the worst), ± mean half-width:\n")
     print_table(["simulated text", *NAMES], rows)
 
