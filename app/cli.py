@@ -22,6 +22,9 @@ from conflict_framing.data.errors import UserError
 from conflict_framing.progress import bar_progress, json_progress, log_event
 
 if TYPE_CHECKING:
+    from conflict_framing.analysis.audit import AuditPlan
+    from conflict_framing.analysis.findings import Findings
+    from conflict_framing.analysis.shares import Shares
     from conflict_framing.data import Corpus
     from conflict_framing.data.behaviour import BehaviourGroup
     from conflict_framing.model import CheckpointClassifier
@@ -146,6 +149,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_explain(commands)
     _add_serve(commands)
     _add_export(commands)
+    _add_shares(commands)
     _add_corpus(commands)
     _add_recipe(commands)
     _add_demo(commands)
@@ -916,14 +920,14 @@ def _print_priors(report: "PredictReport", labels: Sequence[str]) -> None:
 
 
 @contextmanager
-def _bar(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+def _bar(title: str, unit: str) -> Iterator[Callable[..., None]]:
     """A progress bar where there is a terminal; gives what is called with how much is done and how much there is."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TextColumn(f"{unit}  left"), TimeRemainingColumn())
     with Progress(*columns, console=err, disable=not err.is_terminal) as bar:
         task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield lambda done, total=None: bar.update(task, completed=done, total=total)
 
 
 def _add_read(commands: Any) -> None:
@@ -1170,6 +1174,201 @@ def _export(options: Any) -> int:
         out.print(f"{'*' if candidate.name == facts.precision else ' '} {describe(candidate)}", soft_wrap=True)
     out.print(f"  PyTorch: {facts.torch_sentences_per_second:.0f} sentences/s")
     return EXIT_OK
+
+
+# --- shares --------------------------------------------------------------------------------------
+
+
+def _add_shares(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "shares",
+        _shares,
+        "turn predictions into shares with 95 % intervals, pictures and a report",
+        """\
+PREDICTIONS are files that 'predict' wrote. --by names columns to group by; year, quarter, month and
+week are derived from dates. Counting predicted labels gives the model's errors as findings, so the
+shares are corrected in one of two ways:
+
+  --model RUN      from the model alone (adjusted count, with EM beside it): right where the model errs as
+                   it does on text like its training text. Marked as model-based.
+  --audit AUDITED  with a random sample that people labelled (prediction-powered inference): right whatever
+                   the model's errors. Groups with under 30 audited documents have too few.
+
+Intervals take sentences of one document (column document) as belonging together. --output writes
+report.html, shares.csv, claims.csv and the pictures (PNG and SVG): shares over time, groups side by
+side, and stabilisation claims by officials against escalation reports by everybody else (columns
+source_type, date and, if there is one, place).
+
+An audit: --plan-audit says how many sentences to label for a wanted half-width of the intervals, and
+draws them, blind and in random order. Fill the column label from the top, keep FILE.meta.json beside
+the file, and give it to --audit. A queue of unsure sentences is no audit.
+
+examples:
+  conflict-framing shares labelled.jsonl --by outlet,month --model runs/default --output findings
+  conflict-framing shares labelled.jsonl --by outlet --plan-audit audit.csv --half-width 0.05
+  conflict-framing shares labelled.jsonl --by outlet --audit audit.csv --output findings
+  conflict-framing shares labelled.jsonl --by outlet,year --model runs/default --compare wire,2023 wire,2024
+""",
+    )
+    parser.add_argument("predictions", nargs="+", metavar="PREDICTIONS", help="what 'predict' wrote, of one model")
+    parser.add_argument(
+        "--by", type=_names, default=[], metavar="COLUMN,…", help="columns to group by (default: all in one group)"
+    )
+    parser.add_argument("--model", metavar="RUN", help="the model that made the predictions")
+    parser.add_argument("--audit", metavar="FILE", help="the labelled file of --plan-audit")
+    parser.add_argument("--output", metavar="FOLDER", help="write the report, the tables and the pictures there")
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        action="append",
+        default=[],
+        type=_names,
+        metavar=("GROUP", "GROUP"),
+        help="also the difference of two groups, each given as its values in the order of --by; can be repeated",
+    )
+    parser.add_argument("--plan-audit", metavar="FILE", help="draw a sample to label: .csv, .tsv, .jsonl or .parquet")
+    parser.add_argument(
+        "--half-width", type=_half_width, metavar="SHARE", help="wanted of every group's intervals, e.g. 0.05"
+    )
+    parser.add_argument(
+        "--stratify",
+        choices=("label",),
+        help="also draw in strata of the predicted label: shorter intervals for rare labels",
+    )
+    parser.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="of the draw (default: 0)")
+    parser.add_argument("--date-column", default="date", metavar="NAME", help="ISO dates (default: date)")
+    _add_columns(parser, label=False)
+    _add_encoding(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace what stands at --output or --plan-audit")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")] if text.strip() else []
+
+
+def _half_width(text: str) -> float:
+    width = _share(text)
+    if width >= 0.5:
+        raise argparse.ArgumentTypeError(f"expected a share below 0.5, e.g. 0.05 for ±5 points, came {text!r}")
+    return width
+
+
+def _shares(options: Any) -> int:
+    from conflict_framing.analysis.findings import findings_of, write_findings
+
+    _check_shares(options)
+    reading = {name: getattr(options, name) for name in ("date_column", "text_column", "encoding")}
+    if options.plan_audit:
+        return _plan_audit(options, reading)
+    with _bar("Reading", "rows") as on_progress:
+        findings = findings_of(
+            options.predictions,
+            options.by,
+            model=options.model,
+            audit=options.audit,
+            compare=options.compare,
+            on_progress=on_progress,
+            **reading,
+        )
+    print_findings(findings)
+    if options.output:
+        say("Drawing …")
+        out.print(f"report  {write_findings(findings, Path(options.output))}", soft_wrap=True, markup=False)
+    return EXIT_OK
+
+
+def _plan_audit(options: Any, reading: dict[str, str]) -> int:
+    from conflict_framing.analysis.audit import plan_audit, write_audit
+    from conflict_framing.analysis.table import read_predictions
+    from conflict_framing.data.tables import check_table_name
+
+    path = Path(options.plan_audit)
+    check_table_name(path)
+    with _bar("Reading", "rows") as on_progress:
+        table = read_predictions(options.predictions, options.by, on_progress=on_progress, **reading)
+    plan = plan_audit(table, options.by, options.half_width, by_label=options.stratify == "label", seed=options.seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_audit(plan, table, path, text_column=options.text_column, encoding=options.encoding)
+    print_plan(plan, path)
+    return EXIT_OK
+
+
+def _check_shares(options: Any) -> None:
+    if options.plan_audit and options.half_width is None:
+        raise UserError("--plan-audit needs --half-width: how short the intervals shall be, e.g. 0.05 for ±5 points.")
+    if not options.plan_audit and (options.half_width is not None or options.stratify):
+        raise UserError("--half-width and --stratify go with --plan-audit FILE, which draws the sample.")
+    if options.plan_audit and (options.audit or options.compare or options.output):
+        raise UserError(
+            "--plan-audit draws a sample and ends; give --audit, --compare and --output when it is labelled."
+        )
+    if options.compare and not options.by:
+        raise UserError("--compare takes groups of --by. Name its columns.")
+    for name, path in (("--output", options.output), ("--plan-audit", options.plan_audit)):
+        if path and Path(path).exists() and not options.overwrite:
+            held = " and may hold labels that somebody gave" if name == "--plan-audit" else ""
+            raise UserError(f"{path} exists{held}. Name another {name}, or replace it with --overwrite.")
+    if options.output and Path(options.output).is_file():
+        raise UserError(f"--output {options.output}: expected a folder, came a file.")
+
+
+def print_plan(plan: "AuditPlan", path: Path) -> None:
+    """What an audit takes for each group, and what to do next."""
+    table = Table(title="Sentences to label", title_justify="left", box=None, pad_edge=False)
+    for name in (", ".join(plan.by) or "group", "sentences", "of", "documents", "of", "expected ±"):
+        table.add_column(escape(name), justify="right" if table.columns else "left", overflow="fold")
+    for group in plan.groups[:_SHOWN]:
+        counts = (group.sentences, group.of_sentences, group.documents, group.of_documents)
+        width = "–" if group.half_width is None else f"{100 * group.half_width:.1f} points"
+        table.add_row(escape(group.name), *(f"{count:,}" for count in counts), width)
+    out.print(table)
+    if len(plan.groups) > _SHOWN:
+        say(f"… and {len(plan.groups) - _SHOWN} more groups.")
+    for note in dict.fromkeys(group.note for group in plan.groups if group.note):
+        names = [group.name for group in plan.groups if group.note == note]
+        say(f"note: {', '.join(names[:8])}{' …' if len(names) > 8 else ''}: {note}")
+    rest = plan.sentences - sum(group.sentences for group in plan.groups)
+    others = f", {rest:,} of them from the groups with too few documents" if rest else ""
+    out.print(f"{plan.sentences:,} sentences in random order to {path}{others}", soft_wrap=True, markup=False)
+    out.print(
+        f"Fill its column label from the top, keep {path.name}.meta.json beside it, and give it to --audit. "
+        f"A half-way filled file works too.",
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+def print_findings(findings: "Findings") -> None:
+    """The shares with their method, then differences."""
+    say(findings.method)
+    for note in findings.notes:
+        say(f"note: {note}")
+    if findings.overview is not None:
+        _print_shares(findings.overview)
+    _print_shares(findings.shares)
+    for one in findings.differences:
+        out.print(f"{one.name}, in points", style="italic", markup=False, soft_wrap=True)
+        table = Table(box=None, pad_edge=False)
+        for name in ("label", "difference", "95 % interval"):
+            table.add_column(name, justify="right" if table.columns else "left", no_wrap=True)
+        for label, value, (low, high) in zip(findings.shares.labels, one.values, one.intervals, strict=True):
+            table.add_row(escape(label), f"{100 * value:+.1f}", f"{100 * low:+.1f} to {100 * high:+.1f}")
+        out.print(table)
+
+
+def _print_shares(shares: "Shares") -> None:
+    from conflict_framing.analysis.findings import told
+
+    table = Table(title=f"Shares, {shares.method}", title_justify="left", box=None, pad_edge=False)
+    for name in (", ".join(shares.by) or "group", "sentences", "documents", *shares.labels):
+        table.add_column(escape(name), justify="right" if table.columns else "left", no_wrap=True)
+    for group in shares.groups[:_SHOWN]:
+        figures = [told(group, place) for place in range(len(shares.labels))]
+        table.add_row(escape(group.name), f"{group.sentences:,}", f"{group.documents:,}", *figures)
+    _wide(shares.labels).print(table, "")
+    if len(shares.groups) > _SHOWN:
+        say(f"… and {len(shares.groups) - _SHOWN} more groups: write them with --output.")
 
 
 # --- corpus, recipe, demo ------------------------------------------------------------------------

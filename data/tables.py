@@ -564,3 +564,20 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer = open_writer(path, format, columns)
     writer.write(rows)
     writer.close()
+
+
+# What a spreadsheet runs as a formula when a cell begins with it (OWASP, "CSV Injection").
+_RUNS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+
+def neutralised(value: Any) -> Any:
+    """A cell that no spreadsheet runs as a formula: a text that begins like one gets an apostrophe in front."""
+    runs = isinstance(value, str) and (value.startswith(_RUNS) or value.lstrip().startswith(_RUNS))
+    return f"'{value}" if runs else value
+
+
+def write_spreadsheet(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """``write_table``, with formulas neutralised where the table is one that spreadsheets open (CSV, TSV)."""
+    if check_table_name(path) in ("csv", "tsv"):
+        rows = [{name: neutralised(value) for name, value in row.items()} for row in rows]
+    write_table(path, rows)

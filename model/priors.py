@@ -96,6 +96,30 @@ def estimate_priors(
     return PriorEstimate(shares[0], source_shares, intervals, iterations, len(posteriors))
 
 
+def draw_shares(
+    posteriors: Array,
+    source_shares: npt.NDArray[np.float64],
+    blocks: npt.NDArray[np.integer],
+    weights: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """Label shares by EM of several draws, the first of which is where the others start.
+
+    Args:
+        posteriors, blocks: as in ``estimate_priors``.
+        source_shares: that they reflect in each draw, all above 0, shape (n draws, n labels).
+        weights: of each block in each draw, shape (n draws, n blocks).
+
+    Returns:
+        Shape (n draws, n labels).
+    """
+    first, _ = _maximise(
+        posteriors, source_shares[:1], blocks, weights[:1], source_shares[:1], _TOLERANCE, _MOST_ITERATIONS
+    )
+    start = np.repeat(first, len(weights) - 1, axis=0)
+    others, _ = _maximise(posteriors, source_shares[1:], blocks, weights[1:], start, _DRAW_TOLERANCE, _DRAW_ITERATIONS)
+    return np.concatenate([first, others])
+
+
 def _maximise(
     posteriors: Array,
     source: npt.NDArray[np.float64],
@@ -108,6 +132,7 @@ def _maximise(
     """EM (eq. 2.9 of the paper) for several draws at once.
 
     Args:
+        source: shares that the posteriors reflect, shape (n labels,), or of each draw (n draws, n labels).
         weights: of each block in each draw, shape (n draws, n blocks).
         shares: to start from, shape (n draws, n labels).
 
@@ -119,10 +144,10 @@ def _maximise(
     while change >= tolerance and iterations < most:
         new = np.zeros_like(shares)
         for first in range(0, len(posteriors), _CHUNK):
-            ratios = posteriors[first : first + _CHUNK] / source
+            rows = np.asarray(posteriors[first : first + _CHUNK], float)
             drawn = weights[:, blocks[first : first + _CHUNK]]
-            new += (drawn / np.maximum(shares @ ratios.T, np.finfo(float).tiny)) @ ratios
-        new *= shares
+            new += (drawn / np.maximum(shares / source @ rows.T, np.finfo(float).tiny)) @ rows
+        new *= shares / source
         new /= new.sum(axis=1, keepdims=True)
         change = np.abs(new - shares).max()
         shares = new

@@ -23,6 +23,7 @@ PATTERNS = (
     "*.yaml",
     "behaviour/*.jsonl",
     "corpus/*.jsonl",
+    "samples/*.jsonl",
     "samples/*.txt",
     "static/*",
     "templates/*.j2",

@@ -1,44 +1,21 @@
 """Pictures of an evaluation: SVG that stands inside the HTML report, and the confusion matrix as a PNG file."""
 
-import re
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from io import StringIO
+from collections.abc import Sequence
 from math import floor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import Markup
+
+from ..data.drawing import BLUE, GREY, ORANGE, figure_of, svg_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Told apart with any kind of colour vision (Okabe & Ito 2008), as in the codebook.
-BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#8a8f98"
 FEW_LABELS = 12
 """So many labels leave room for figures in the cells of a confusion matrix."""
 _LONGEST_NAME = 40
-_INK = "#23262b"
-_STYLE = {
-    "svg.fonttype": "none",  # letters stay letters: searchable, small, read aloud
-    "font.sans-serif": ["DejaVu Sans"],
-    "text.parse_math": False,  # a label called $a$ is no formula
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": GREY,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
-    "grid.color": "#e2dfd7",
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "legend.frameon": False,
-}
 
 
 def reliability_diagram(points: Sequence[dict[str, float]], lowest: float, title: str, name: str) -> Markup:
@@ -51,14 +28,14 @@ def reliability_diagram(points: Sequence[dict[str, float]], lowest: float, title
         name: of the picture, unlike that of any other on the page.
     """
     x, y, low, high = (np.array([point[key] for point in points]) for key in ("confidence", "accuracy", "low", "high"))
-    with _figure(4.4, 4.2) as figure:
+    with figure_of(4.4, 4.2) as figure:
         axes = figure.subplots()
         axes.plot([lowest, 1], [lowest, 1], color=GREY, linestyle="--", linewidth=1)
         axes.errorbar(x, y, yerr=[y - low, high - y], fmt="o", color=BLUE, markersize=5, elinewidth=1.2, capsize=2)
         ticks = np.arange(round(10 * lowest), 11, 1 if lowest >= 0.5 else 2) / 10
         axes.set(xlim=(lowest, 1.01), ylim=(lowest, 1.01), xticks=ticks, yticks=ticks, aspect="equal", title=title)
         axes.set(xlabel="probability of the predicted label", ylabel="share that is right")
-        return _svg(figure, name, f"Reliability diagram {title}, {len(points)} bins of equal size.")
+        return svg_of(figure, name, f"Reliability diagram {title}, {len(points)} bins of equal size.")
 
 
 def lowest_of(diagrams: Sequence[Sequence[dict[str, float]]]) -> float:
@@ -69,13 +46,13 @@ def lowest_of(diagrams: Sequence[Sequence[dict[str, float]]]) -> float:
 
 def risk_coverage_curve(coverage: Sequence[float], risk: Sequence[float], name: str) -> Markup:
     """The share of wrong labels among the answered sentences against the share that is answered."""
-    with _figure(5.8, 3.3) as figure:
+    with figure_of(5.8, 3.3) as figure:
         axes = figure.subplots()
         axes.plot(coverage, risk, color=BLUE)
         axes.axhline(risk[-1], color=GREY, linestyle="--", linewidth=1)
         axes.set(xlim=(0, 1), xlabel="coverage: share of the sentences that are answered")
         axes.set(ylim=(0, max(*risk, 0.01) * 1.1), ylabel="share of them that is wrong")
-        return _svg(figure, name, f"Risk-coverage curve, ending at {risk[-1]:.1%} wrong where all are answered.")
+        return svg_of(figure, name, f"Risk-coverage curve, ending at {risk[-1]:.1%} wrong where all are answered.")
 
 
 def learning_curves(history: Sequence[dict[str, Any]]) -> list[Markup]:
@@ -90,7 +67,7 @@ def learning_curves(history: Sequence[dict[str, Any]]) -> list[Markup]:
     }
     losses = {name: series for name, series in losses.items() if series}
     if losses:
-        with _figure(4.8, 3.4) as figure:
+        with figure_of(4.8, 3.4) as figure:
             axes = figure.subplots()
             for name, series in losses.items():
                 validation = name == "validation"
@@ -101,11 +78,11 @@ def learning_curves(history: Sequence[dict[str, Any]]) -> list[Markup]:
             axes.set(title="Loss", xlabel=_unit(history), ylim=(0, None))
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.legend()
-            pictures.append(_svg(figure, "loss", f"Loss: {', '.join(losses)}."))
+            pictures.append(svg_of(figure, "loss", f"Loss: {', '.join(losses)}."))
     scores = _series(history, "eval_macro_f1")
     if scores:
         best = max(scores, key=lambda point: point[1])
-        with _figure(4.8, 3.4) as figure:
+        with figure_of(4.8, 3.4) as figure:
             axes = figure.subplots()
             axes.plot(*zip(*scores, strict=True), color=BLUE, marker="o")
             axes.plot(*best, color=ORANGE, marker="o", markersize=10, fillstyle="none", markeredgewidth=1.8)
@@ -115,20 +92,20 @@ def learning_curves(history: Sequence[dict[str, Any]]) -> list[Markup]:
             axes.set_xlim(left=0)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             label = f"Validation macro-F1 after each epoch; the best is {best[1]:.3f} after epoch {best[0]:g}."
-            pictures.append(_svg(figure, "validation", label))
+            pictures.append(svg_of(figure, "validation", label))
     return pictures
 
 
 def confusion_picture(counts: Sequence[Sequence[int]], titles: Sequence[str], name: str) -> Markup:
     """The confusion matrix of many labels, as shades."""
-    with _figure(*_confusion_size(titles)) as figure:
+    with figure_of(*_confusion_size(titles)) as figure:
         _draw_confusion(figure, counts, titles, "")
-        return _svg(figure, name, f"Confusion matrix of {len(titles)} labels: rows annotated, columns predicted.")
+        return svg_of(figure, name, f"Confusion matrix of {len(titles)} labels: rows annotated, columns predicted.")
 
 
 def write_confusion(counts: Sequence[Sequence[int]], titles: Sequence[str], heading: str, path: Path) -> None:
     """The confusion matrix as a PNG file: shares of each true label, with the counts where there is room."""
-    with _figure(*_confusion_size(titles)) as figure:
+    with figure_of(*_confusion_size(titles)) as figure:
         _draw_confusion(figure, counts, titles, heading)
         figure.savefig(path, dpi=150)
 
@@ -176,31 +153,3 @@ def _series(history: Sequence[dict[str, Any]], key: str) -> list[tuple[float, fl
 
 def _unit(history: Sequence[dict[str, Any]]) -> str:
     return "epoch" if any("epoch" in entry for entry in history) else "step"
-
-
-@contextmanager
-def _figure(width: float, height: float) -> Iterator["Figure"]:
-    """A figure of so many inches; it is drawn and saved inside the block, where our style holds."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context(_STYLE), warnings.catch_warnings():
-        # The page's fonts have more letters than the one that matplotlib measures with.
-        warnings.filterwarnings("ignore", message="Glyph")
-        yield Figure(figsize=(width, height), layout="constrained")
-
-
-def _svg(figure: "Figure", name: str, label: str) -> Markup:
-    """A figure as an SVG element for an HTML page; the same figure gives the same bytes."""
-    from matplotlib import rc_context
-
-    stream = StringIO()
-    with rc_context({"svg.hashsalt": name}):
-        figure.savefig(stream, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    text = stream.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"\s*<(metadata|style)\b.*?</\1>", "", text, flags=re.DOTALL)
-    # Several pictures stand on one page, and matplotlib calls the parts of each the same.
-    text = re.sub("<[^>]*>", lambda tag: re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", tag.group()), text)
-    text = text.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1)
-    return Markup(text)  # noqa: S704 - matplotlib escapes texts

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-# What a spreadsheet runs as a formula when a cell begins with it (OWASP, "CSV Injection").
-_RUNS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+from conflict_framing.data.tables import neutralised
+
 _BATCH = 2000
 
 
@@ -156,7 +156,7 @@ def _cell(value: Any) -> Any:
     if isinstance(value, (int, float)):
         return value
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return f"'{text}" if text.startswith(_RUNS) or text.lstrip().startswith(_RUNS) else text
+    return neutralised(text)
 
 
 def forget() -> None:

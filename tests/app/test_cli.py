@@ -534,3 +534,69 @@ def test_demo_trains_once_and_reuses(
             assert Path(line.split(maxsplit=2 if name == "reading view" else 1)[-1]).exists()
     assert json.loads((tmp_path / "demo" / "model" / "framing.json").read_text("utf-8"))["recipe"]["name"] == "tiny"
     shutil.rmtree(tmp_path / "demo")
+
+
+def test_shares_from_predictions_to_an_audit_to_a_report(
+    run: Run, calibrated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from conflict_framing.model.calibration import Calibration
+
+    model = Path(shutil.copytree(calibrated, tmp_path / "model"))
+    known = tiny_rows(300, seed=5)
+    Calibration(
+        labels=run.classifier.classes_,
+        temperature=1.0,
+        units=list(range(300)),
+        references=[run.classifier.classes_.index(str(row["label"])) for row in known],
+        probabilities=run.classifier.predict_proba([str(row["text"]) for row in known]).tolist(),
+        training_shares=[1 / 3] * 3,
+    ).write(model / "calibration.json")
+    rows = [
+        {**row, "outlet": "wire" if n // 3 % 2 else "agency", "date": f"2024-0{1 + n // 6 % 3}-01", "document": n // 3}
+        for n, row in enumerate(tiny_rows(360, seed=4))
+    ]
+    source = write_jsonl(tmp_path / "in.jsonl", [{k: v for k, v in row.items() if k != "label"} for row in rows])
+    predicted = tmp_path / "out.jsonl"
+    assert call("predict", source, "--model", model, "--output", predicted, "--no-drift") == cli.EXIT_OK
+    capsys.readouterr()
+    shares = ("shares", predicted, "--by", "outlet,month")
+    found = tmp_path / "findings"
+    compare = ("--compare", "wire,2024-01", "agency,2024-01")
+    assert call(*shares, "--model", model, "--output", found, *compare) == cli.EXIT_OK
+    said = capsys.readouterr()
+    assert "Model-based" in said.err and "Shares, model-based" in said.out
+    assert "wire · 2024-01 less agency · 2024-01, in points" in said.out
+    assert (found / "report.html").exists() and (found / "shares_over_time.png").exists()
+    assert call(*shares, "--model", model, "--output", found) == cli.EXIT_USER_ERROR
+    assert "--overwrite" in capsys.readouterr().err
+
+    audit = tmp_path / "audit.jsonl"
+    plan = ("shares", predicted, "--by", "outlet", "--plan-audit", audit)
+    assert call(*plan, "--half-width", "0.1", "--stratify", "label") == cli.EXIT_OK
+    assert "sentences in random order" in capsys.readouterr().out
+    assert call(*plan, "--half-width", "0.1") == cli.EXIT_USER_ERROR
+    assert "may hold labels" in capsys.readouterr().err
+    drawn = [json.loads(line) for line in audit.read_text("utf-8").splitlines()]
+    assert not [name for name in drawn[0] if name.startswith("p_") or name in ("score", "outlet")]
+    write_jsonl(audit, [{**row, "label": rows[row["row"] - 1]["label"]} for row in drawn])
+    assert call("shares", predicted, "--by", "outlet", "--audit", audit) == cli.EXIT_OK
+    assert "Shares, audited" in capsys.readouterr().out
+    assert call(*shares, "--audit", audit) == cli.EXIT_OK
+    assert "too few" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--plan-audit", "a.csv"], "--plan-audit needs --half-width"),
+        (["--half-width", "0.1"], "go with --plan-audit"),
+        (["--plan-audit", "a.csv", "--half-width", "0.1", "--audit", "b.csv"], "draws a sample and ends"),
+        (["--compare", "a", "b"], "Name its columns"),
+        (["--plan-audit", "a.pdf", "--half-width", "0.1"], "not one of"),
+    ],
+)
+def test_shares_tell_what_does_not_go_together(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("shares", tmp_path / "none.jsonl", *arguments) == cli.EXIT_USER_ERROR
+    assert message in capsys.readouterr().err

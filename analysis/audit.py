@@ -1,0 +1,469 @@
+"""Plan a random sample for people to label, and read it back with its inclusion probabilities.
+
+Sentences are drawn without replacement in strata (groups, and predicted labels if wanted), each stratum's with
+the same probability, which the file keeps. The annotators' file is blind: it has no predictions, strata are
+numbers, and the order is random.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data.codebook import normalise_label
+from ..data.errors import UserError
+from ..data.tables import BadRow, Row, check_table_name, read_table, write_spreadsheet
+from ..model.metadata import metadata_file, write_metadata
+from ..model.queue import QUEUE_COLUMNS
+from .shares import FEWEST_AUDITED, Audit, Values, group_name, student, sum_by
+from .table import PredictionTable, text_checksum
+
+ROW, PROBABILITY, STRATUM, LABEL = "row", "inclusion_probability", "stratum", "label"
+_KEPT = ("id", "document", "sentence")
+_WANTED_DOCUMENTS = FEWEST_AUDITED + 6  # in expectation, so that chance seldom leaves too few
+_LEAST_IN_STRATUM = 10
+_LEAST = 40  # sentences of a group
+# What predictions explain is taken for half of what they claim: other text is harder than the model knows.
+_TRUST = 0.5
+# Where the documents are too few for the wanted half-width: so near to the variance with every sentence labelled.
+_NEAR = 0.25
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """What one group takes.
+
+    Attributes:
+        sentences, documents: to audit (documents in expectation).
+        of_sentences, of_documents: that the group has.
+        half_width: that is to be expected of the widest label's interval; None where there will be none.
+        note: why the wanted half-width cannot be reached, or empty.
+    """
+
+    key: tuple[str, ...]
+    sentences: int
+    documents: int
+    of_sentences: int
+    of_documents: int
+    half_width: float | None
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        return group_name(self.key)
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """Rows of a table of which ``drawn`` are drawn at random."""
+
+    name: str
+    rows: npt.NDArray[np.int64]
+    drawn: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class AuditPlan:
+    """Which rows to label.
+
+    Attributes:
+        half_width: that was wanted.
+        correlation: of the predictions within documents, by label (intra-document correlation, 0 to 1).
+        seed: of the draw and of the order.
+    """
+
+    by: tuple[str, ...]
+    by_label: bool
+    half_width: float
+    seed: int
+    correlation: Values
+    groups: list[GroupPlan]
+    strata: list[Stratum]
+
+    @property
+    def sentences(self) -> int:
+        return sum(len(stratum.drawn) for stratum in self.strata)
+
+
+def plan_audit(
+    table: PredictionTable, by: Sequence[str], half_width: float, *, by_label: bool = False, seed: int = 0
+) -> AuditPlan:
+    """How many sentences to audit so that each group's intervals have about a half-width, and which.
+
+    The variance of the estimate is that of the documents, which no audit changes, plus that of the audited
+    errors. The first is seen in the probabilities, summed by document. The second is guessed half way between
+    what the probabilities say (p (1 - p)) and what a model that knows nothing would have, times the design effect
+    1 + (m - 1) ρ for m audited sentences a document (Kish 1965) and the intra-document correlation ρ. So the
+    half-width that an audit reaches may differ; ``shares --audit`` tells it.
+
+    Groups with too few documents for an interval share one stratum, so that every sentence may be drawn and
+    coarser groups can be told too.
+
+    Args:
+        table: predictions.
+        by: columns of the table.
+        half_width: wanted of every label's 95 % interval, above 0, below 0.5.
+        by_label: also draw in strata of the predicted label: rare labels get more sentences.
+        seed: of the draw.
+
+    Raises:
+        UserError: no group has enough documents.
+    """
+    groups = table.groups(by)
+    correlation = intra_document_correlation(table, groups.codes)
+    chance = np.random.default_rng(seed)
+    plans: list[GroupPlan] = []
+    strata: list[Stratum] = []
+    rest: list[npt.NDArray[np.int64]] = []
+    for code, key in enumerate(groups.keys):
+        rows = np.flatnonzero(groups.codes == code)
+        documents = len(np.unique(table.documents[rows]))
+        if documents < FEWEST_AUDITED:
+            note = f"too few documents: an interval takes {FEWEST_AUDITED} audited"
+            plans.append(GroupPlan(key, 0, 0, len(rows), documents, None, note))
+            rest.append(rows)
+            continue
+        sizing = _Sizing.of(table, rows, correlation, by_label)
+        counts, expected, note = sizing.choose(half_width)
+        plans.append(
+            GroupPlan(key, int(counts.sum()), round(sizing.documents(counts)), len(rows), documents, expected, note)
+        )
+        strata += _draw(table, rows, group_name(key), sizing.cells, counts, chance)
+    if not strata:
+        raise UserError(
+            f"--plan-audit: no group has {FEWEST_AUDITED} documents, the fewest for an interval. "
+            f"Take coarser groups with --by, or more text."
+        )
+    if rest:
+        rows = np.sort(np.concatenate(rest))
+        sizing = _Sizing.of(table, rows, correlation, by_label)
+        counts = sizing.allocate(_LEAST)
+        strata += _draw(table, rows, "groups with too few documents", sizing.cells, counts, chance)
+    return AuditPlan(tuple(by), by_label, half_width, seed, correlation, plans, strata)
+
+
+def intra_document_correlation(table: PredictionTable, groups: npt.NDArray[np.int64]) -> Values:
+    """Of the probabilities of each label within documents, groups apart, by analysis of variance; 0 to 1.
+
+    Args:
+        table: predictions.
+        groups: of each row.
+    """
+    _, blocks, counts = np.unique(np.stack([groups, table.documents]), axis=1, return_inverse=True, return_counts=True)
+    blocks = blocks.reshape(-1)
+    n, k, found = len(table), len(counts), []
+    n_groups = len(np.unique(groups))
+    for column in table.probabilities.T.astype(float):
+        centred = column - (np.bincount(groups, column) / np.maximum(np.bincount(groups), 1))[groups]
+        means = np.bincount(blocks, centred) / counts
+        between = (counts * means**2).sum() / max(k - n_groups, 1)
+        within = ((centred - means[blocks]) ** 2).sum() / max(n - k, 1)
+        size = (n - (counts**2).sum() / n) / max(k - 1, 1)
+        total = between + (size - 1) * within
+        found.append((between - within) / total if total > 0 and n > k else 0.0)
+    correlation: Values = np.clip(np.array(found), 0, 1)
+    return correlation
+
+
+@dataclass(frozen=True)
+class _Sizing:
+    """The variances of one group that decide how many sentences to draw from each of its cells."""
+
+    cells: npt.NDArray[np.int64]  # the cell of each row
+    sizes: npt.NDArray[np.int64]  # of the cells
+    errors: Values  # variance of an audited error, (n cells, n labels)
+    fixed: Values  # variance of the documents, (n labels,)
+    lengths: npt.NDArray[np.int64]  # of the documents, in sentences
+    correlation: Values
+
+    @classmethod
+    def of(cls, table: PredictionTable, rows: npt.NDArray[np.int64], correlation: Values, by_label: bool) -> "_Sizing":
+        predictions = table.probabilities[rows].astype(float)
+        labels = table.predicted[rows] if by_label else np.zeros(len(rows), np.int64)
+        cells = np.unique(labels, return_inverse=True)[1].astype(np.int64)
+        sizes = np.bincount(cells)
+        mean = predictions.mean(axis=0)
+        believed = [(mine * (1 - mine)).mean(axis=0) for mine in (predictions[cells == c] for c in range(len(sizes)))]
+        errors = [_TRUST * own + (1 - _TRUST) * mean * (1 - mean) for own in believed]
+        _, of, lengths = np.unique(table.documents[rows], return_inverse=True, return_counts=True)
+        centred = predictions - predictions.mean(axis=0)
+        fixed = (sum_by(of, centred) ** 2).sum(axis=0) / len(rows) ** 2 * len(lengths) / max(len(lengths) - 1, 1)
+        return cls(cells, sizes, np.array(errors), fixed, lengths, correlation)
+
+    def allocate(self, n: int) -> npt.NDArray[np.int64]:
+        """So many sentences over the cells, after Neyman (1934), with a few from each."""
+        weights = self.sizes * np.sqrt(self.errors.sum(axis=1) + 1e-9)
+        wanted = np.ceil(n * weights / weights.sum()).astype(np.int64)
+        counts: npt.NDArray[np.int64] = np.minimum(np.maximum(wanted, _LEAST_IN_STRATUM), self.sizes)
+        return counts
+
+    def documents(self, counts: npt.NDArray[np.int64]) -> float:
+        """The number of documents that a draw is expected to touch."""
+        rate = counts.sum() / self.sizes.sum()
+        return float((1 - (1 - rate) ** self.lengths).sum())
+
+    def added(self, counts: npt.NDArray[np.int64]) -> Values:
+        """The variance that the audited errors add, shape (n labels,)."""
+        per_document = counts.sum() / max(self.documents(counts), 1)
+        effect = 1 + max(per_document - 1, 0) * self.correlation
+        share = self.sizes / self.sizes.sum()
+        variance: Values = ((share**2 / counts)[:, None] * self.errors).sum(axis=0) * effect
+        return variance
+
+    def choose(self, half_width: float) -> tuple[npt.NDArray[np.int64], float, str]:
+        """Sentences of each cell, the expected half-width of the widest label, and why it is not the wanted."""
+        n_documents = len(self.lengths)
+        quantile = float(student(np.array(n_documents - 1.0)))
+        # With every sentence labelled there is still the chance of the documents. The last bit towards that is not
+        # worth its labour.
+        best = self.fixed + self.added(self.sizes)
+        allowed = np.maximum((half_width / quantile) ** 2, best * (1 + _NEAR))
+        enough = min(_WANTED_DOCUMENTS, 0.98 * n_documents)
+
+        def suffices(n: int) -> bool:
+            counts = self.allocate(n)
+            return bool((self.fixed + self.added(counts) <= allowed).all()) and self.documents(counts) >= enough
+
+        low, high = min(_LEAST, int(self.sizes.sum())), int(self.sizes.sum())
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if suffices(middle) else (middle + 1, high)
+        counts = self.allocate(high)
+        expected = quantile * float(np.sqrt((self.fixed + self.added(counts)).max()))
+        note = ""
+        if expected > half_width * 1.02:
+            note = f"for ±{100 * half_width:g} points there are too few documents, however many sentences are labelled"
+        return counts, expected, note
+
+
+def _draw(
+    table: PredictionTable,
+    rows: npt.NDArray[np.int64],
+    name: str,
+    cells: npt.NDArray[np.int64],
+    counts: npt.NDArray[np.int64],
+    chance: np.random.Generator,
+) -> list[Stratum]:
+    strata = []
+    for cell, count in enumerate(counts):
+        mine = rows[cells == cell]
+        label = f", predicted {table.labels[table.predicted[mine[0]]]}" if len(counts) > 1 else ""
+        strata.append(Stratum(f"{name}{label}", mine, chance.choice(mine, count, replace=False)))
+    return strata
+
+
+# --- the annotators' file ------------------------------------------------------------------------
+
+
+def write_audit(
+    plan: AuditPlan, table: PredictionTable, output: Path, *, text_column: str = "text", encoding: str = "utf-8"
+) -> None:
+    """Write the drawn sentences for people to label, and ``<output>.meta.json``, which must stay beside them.
+
+    Columns: row (of the predictions, from 1), id, document and sentence where there are such, text, label (empty),
+    inclusion_probability, stratum (a number).
+
+    Raises:
+        UserError: the output's name is no table's.
+    """
+    check_table_name(output)
+    drawn = {
+        int(row): (number, len(stratum.drawn) / len(stratum.rows))
+        for number, stratum in enumerate(plan.strata, start=1)
+        for row in stratum.drawn
+    }
+    found: dict[int, dict[str, Any]] = {}
+    place = 0
+    for path in table.files:
+        for row in read_table(path, encoding=encoding):
+            if isinstance(row, Row) and place in drawn:
+                stratum, probability = drawn[place]
+                kept = {name: row.values[name] for name in _KEPT if name in row.values}
+                own = {"text": row.values[text_column], LABEL: "", PROBABILITY: probability, STRATUM: stratum}
+                found[place] = {ROW: place + 1, **kept, **own}
+            place += 1
+    order = np.random.default_rng([plan.seed, 1]).permutation(sorted(found))
+    write_spreadsheet(output, [found[int(place)] for place in order])
+    write_metadata(
+        metadata_file(output),
+        {
+            "audit": {
+                "version": 1,
+                "predictions": [str(path) for path in table.files],
+                "rows": len(table),
+                "by": plan.by,
+                "stratified_by_predicted_label": plan.by_label,
+                "half_width": plan.half_width,
+                "seed": plan.seed,
+                "intra_document_correlation": dict(zip(table.labels, plan.correlation.round(4).tolist(), strict=True)),
+                "strata": {
+                    str(number): {"name": stratum.name, "rows": len(stratum.rows), "drawn": len(stratum.drawn)}
+                    for number, stratum in enumerate(plan.strata, start=1)
+                },
+                "order": [[int(place) + 1, drawn[int(place)][0]] for place in order],
+            }
+        },
+    )
+
+
+_WHY = (
+    "Only a random sample with known inclusion probabilities makes shares that hold whatever the model's errors. "
+    "Draw one with: conflict-framing shares PREDICTIONS --plan-audit audit.csv --half-width 0.05"
+)
+
+
+def read_audit(path: str | Path, table: PredictionTable, *, encoding: str = "utf-8") -> Audit:
+    """The labels of an audit that ``write_audit`` planned.
+
+    Rows that are still empty are taken as not drawn: the probabilities of their stratum shrink by the share that is
+    labelled. That is right where the file was filled from the top, since its order is random; where rows were
+    skipped, a note says so.
+
+    Args:
+        path: the annotators' file, with ``<path>.meta.json`` beside it.
+        table: the predictions that the audit was drawn from, or those of another model on the same rows.
+
+    Raises:
+        UserError: a file that is no random sample (a queue, or one without inclusion probabilities), metadata that
+            is missing or does not fit, unknown labels, or no label at all.
+    """
+    path = Path(path)
+    rows = []
+    for row in read_table(path, encoding=encoding):
+        if isinstance(row, BadRow):
+            raise UserError(f"{row.place}: {row.reason}.")
+        rows.append(row)
+    if not rows:
+        raise UserError(f"{path}: no rows in it.")
+    _refuse_what_is_no_sample(path, list(rows[0].values))
+    order = _planned(path, table)
+    given = _labels_given(path, rows, table, order)
+    if not given:
+        raise UserError(f"{path}: the column '{LABEL}' is empty in all rows. Fill it with the labels' names first.")
+    strata = np.array([stratum for _, stratum in order])
+    answered = np.array([place in given for place, _ in order])
+    places = np.array([place for place, _ in order])[answered]
+    sizes = _stratum_sizes(path)
+    probabilities = np.array([answered[strata == stratum].sum() / sizes[stratum] for stratum in strata[answered]])
+    return Audit(
+        rows=places - 1,
+        labels=np.array([given[int(place)] for place in places]),
+        probabilities=probabilities,
+        notes=tuple(_notes(answered, strata, sizes)),
+    )
+
+
+def _refuse_what_is_no_sample(path: Path, names: Sequence[str]) -> None:
+    if "suggested" in names and set(QUEUE_COLUMNS) <= set(names):
+        raise UserError(
+            f"{path}: this is a queue of 'predict' (columns {', '.join(QUEUE_COLUMNS)}): the sentences that the model "
+            f"is least sure of. They are no random sample, and shares from them would be wrong without a way to tell. "
+            f"{_WHY}"
+        )
+    if PROBABILITY not in names:
+        raise UserError(
+            f"{path}: no column '{PROBABILITY}', so nothing tells that the sentences are a random sample. {_WHY}"
+        )
+    missing = [name for name in (ROW, "text", LABEL, STRATUM) if name not in names]
+    if missing:
+        raise UserError(
+            f"{path}: no column {', '.join(map(repr, missing))}. Expected the columns that --plan-audit wrote, with "
+            f"'{LABEL}' filled; found: {', '.join(map(repr, names))}."
+        )
+
+
+def _metadata(path: Path) -> Mapping[str, Any]:
+    beside = metadata_file(path)
+    if not beside.exists():
+        raise UserError(
+            f"{beside}: no such file. It tells how the sample was drawn, and --plan-audit wrote it beside the file to "
+            f"annotate: copy it there, named after {path.name}. {_WHY}"
+        )
+    try:
+        plan = json.loads(beside.read_text("utf-8"))["audit"]
+        if not {"rows", "strata", "order"} <= set(plan):
+            raise KeyError("rows, strata, order")
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{beside}: not the metadata of an audit. Expected what --plan-audit wrote.") from None
+    return dict(plan)
+
+
+def _planned(path: Path, table: PredictionTable) -> list[tuple[int, int]]:
+    """Row and stratum of each drawn sentence, in the order in which they were to be labelled."""
+    plan = _metadata(path)
+    if plan["rows"] != len(table):
+        raise UserError(
+            f"{path}: this audit was drawn from {plan['rows']:,} rows of predictions, and {len(table):,} were given. "
+            f"Rows beyond those had no chance to be drawn. Give the predictions of the same rows, in the same order "
+            f"({', '.join(plan.get('predictions', []))}), or plan a new audit."
+        )
+    return [(int(row), int(stratum)) for row, stratum in plan["order"]]
+
+
+def _stratum_sizes(path: Path) -> dict[int, int]:
+    return {int(number): int(stratum["rows"]) for number, stratum in _metadata(path)["strata"].items()}
+
+
+def _labels_given(
+    path: Path, rows: Sequence[Row], table: PredictionTable, order: Sequence[tuple[int, int]]
+) -> dict[int, int]:
+    """The label of each labelled row, by the row's number."""
+    planned = {place for place, _ in order}
+    names = {normalise_label(name): place for place, name in enumerate(table.labels)}
+    given: dict[int, int] = {}
+    seen: set[int] = set()
+    for row in rows:
+        where = f"{row.path}:{row.line}"
+        try:
+            place = int(float(row.values[ROW]))
+        except (TypeError, ValueError):
+            raise UserError(f"{where}: column '{ROW}': expected a row number, came {row.values[ROW]!r}.") from None
+        if place not in planned or place in seen:
+            problem = "stands there twice" if place in seen else "was not drawn"
+            raise UserError(
+                f"{where}: row {place} {problem}. An audit holds the drawn sentences, each once: take added rows out."
+            )
+        seen.add(place)
+        text = str(row.values["text"] or "")
+        if table.texts[place - 1] not in (text_checksum(text), text_checksum(text.removeprefix("'"))):
+            raise UserError(
+                f"{where}: the text differs from row {place} of the predictions. Give the predictions that the audit "
+                f"was drawn from, and leave the texts as they are."
+            )
+        label = row.values[LABEL]
+        if label is None or not str(label).strip():
+            continue
+        if normalise_label(str(label)) not in names:
+            raise UserError(
+                f"{where}: expected one of the labels {', '.join(table.labels)}, or nothing, came {label!r}."
+            )
+        given[place] = names[normalise_label(str(label))]
+    missing = planned - seen
+    if missing:
+        raise UserError(
+            f"{path}: {len(missing):,} of the {len(planned):,} drawn sentences are not in the file (rows "
+            f"{', '.join(map(str, sorted(missing)[:5]))}{' …' if len(missing) > 5 else ''}). Leaving sentences out "
+            f"makes the sample one that is not random: put them back, with '{LABEL}' empty where it is not known."
+        )
+    return given
+
+
+def _notes(answered: npt.NDArray[np.bool_], strata: npt.NDArray[np.int64], sizes: Mapping[int, int]) -> list[str]:
+    notes = []
+    if not answered.all():
+        notes.append(
+            f"{(~answered).sum():,} of {len(answered):,} drawn sentences have no label yet; the others stand for them."
+        )
+        skipped = (~answered[: np.flatnonzero(answered)[-1]]).sum()
+        if skipped:
+            notes.append(f"{skipped:,} sentences were skipped. If that is because they are hard, the shares are off.")
+    silent = [stratum for stratum in sizes if not answered[strata == stratum].any()]
+    if silent:
+        notes.append(
+            f"Nothing is labelled in {len(silent)} of {len(sizes)} strata: groups that reach into them are off."
+        )
+    return notes
