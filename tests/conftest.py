@@ -141,11 +141,11 @@ def graphs(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path
     return make_candidates(classifier, tmp_path_factory.mktemp("graphs"))
 
 
-@pytest.fixture(scope="session", params=["fp32", "int8"])
+@pytest.fixture(scope="session", params=["fp32", "int8", "int8-mixed"])
 def exported(
     request: pytest.FixtureRequest, run: Run, graphs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A copy of the tiny run with a graph in full precision, and one with an 8-bit graph, whatever they agree."""
+    """A copy of the tiny run with a graph in full precision, and ones with 8-bit graphs, whatever they agree."""
     from conflict_framing.train import export
 
     folder = Path(shutil.copytree(run.layout.folder, tmp_path_factory.mktemp("exported") / "run"))

@@ -12,10 +12,11 @@ overflow, and the graph has to give the same results there.
 from __future__ import annotations
 
 import copy
+import logging
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -54,8 +55,9 @@ _MOST_SENTENCES = 2000  # that the candidates are measured on
 _TIMED = 96  # sentences
 _REPEATS = 3
 _OPSET = 20  # the first with Gelu
-_KEPT_APART = ["LayerNormFusion", "LayerNormFusionL2", "SkipLayerNormFusion"]  # see ``_normalised``
+_KEPT_APART = ["LayerNormFusion", "LayerNormFusionL2", "SkipLayerNormFusion"]  # see ``_norm``
 _LOGITS, _TEMPERATURE = "logits", "temperature"
+_BLOCK = 128
 _LARGE = 2**20  # weights of a table of embeddings
 
 
@@ -102,8 +104,7 @@ def export_graph(
         try:
             graphs = make_candidates(classifier, Path(scratch))
         except Exception as error:  # of many kinds, from two libraries
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise ExportFailed(reason[-1]) from error
+            raise ExportFailed(_reason(error)) from error
         facts = {"max_length": classifier.facts.max_length, "hidden_size": int(classifier.model.config.hidden_size)}
         runtimes = {
             name: OnnxRuntime(path, layout.tokenizer, alone=name != "fp32", **facts) for name, path in graphs.items()
@@ -141,6 +142,13 @@ def export_graph(
         kept.write(layout.graph_calibration)
     written.write(layout.graph_facts)
     return written
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what went wrong at first: the exporter wraps it in a page of advice."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def measure_on(
@@ -274,30 +282,69 @@ def _calibrated(
 
 
 def make_candidates(classifier: CheckpointClassifier, folder: Path) -> dict[str, Path]:
-    """The graphs by name, each optimised and with probabilities and embeddings as outputs."""
-    raw, quantised = folder / "raw.onnx", folder / "quantised.onnx"
+    """The graphs by name, each optimised and with probabilities and embeddings as outputs.
+
+    ``fp32``; ``int8``, all layers by dynamic quantisation; ``int8-mixed``, the same for attention, while the
+    feed-forward layers, whose inputs differ most in size, have a scale for every 128 values of each token.
+    """
+    raw, mixed = folder / "raw.onnx", folder / "blocks.onnx"
     export_model(classifier.model, raw)
+    _quantise_feed_forward(raw, mixed)
+    found = {}
+    for name, path in {"fp32": raw, "int8": raw, "int8-mixed": mixed}.items():
+        graph = _optimised(path if name == "fp32" else _quantised(path, folder / f"{name}.onnx"), folder)
+        if name != "fp32":
+            shrink_tables(graph)
+        _end_with_probabilities(graph)
+        found[name] = folder / f"{name}.onnx"
+        onnx.save(graph, found[name])
+    return found
+
+
+def _quantised(path: Path, out: Path) -> Path:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # its advice is for pictures
+    with _quiet():
         quantize_dynamic(
-            raw,
-            quantised,
+            path,
+            out,
             per_channel=True,
             reduce_range=True,
             weight_type=QuantType.QInt8,
             op_types_to_quantize=["MatMul"],
             extra_options={"MatMulConstBOnly": True},
         )
-    found = {}
-    for name, path in (("fp32", raw), ("int8", quantised)):
-        graph = _optimised(path, folder)
-        if name == "int8":
-            shrink_tables(graph)
-        _end_with_probabilities(graph)
-        found[name] = folder / f"{name}.onnx"
-        onnx.save(graph, found[name])
-    return found
+    return out
+
+
+def _quantise_feed_forward(path: Path, out: Path) -> None:
+    from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
+
+    graph = onnx.load(path)
+    shapes = {value.name: tuple(value.dims) for value in graph.graph.initializer}
+    # Those of attention are square.
+    wide = {n.name for n in graph.graph.node if n.op_type == "MatMul" and len(set(shapes.get(n.input[1], ()))) == 2}
+    settings = {"block_size": _BLOCK, "is_symmetric": True, "accuracy_level": 4}  # 4: products in 8 bits too
+    with _quiet():
+        quantiser = MatMulNBitsQuantizer(
+            graph,
+            nodes_to_exclude=[node.name for node in graph.graph.node if node.name not in wide],
+            algo_config=DefaultWeightOnlyQuantConfig(bits=8, **settings),
+            **settings,
+        )
+        quantiser.process()
+    quantiser.model.save_model_to_file(str(out), False)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back what exporter and quantisers tell of every step."""
+    logging.disable(logging.WARNING)
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def export_model(model: Any, path: Path) -> None:
@@ -312,9 +359,9 @@ def export_model(model: Any, path: Path) -> None:
     if chooses:
         arguments += (torch.arange(3),)
         shapes += ({0: torch.export.Dim("wanted", min=1, max=2**16)},)
-    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+    with _quiet():
         program = torch.onnx.export(
-            wrapped,
+            wrapped.eval(),
             arguments,
             dynamo=True,
             input_names=[IDS, POSITIONS][: len(arguments)],
@@ -385,29 +432,19 @@ class _Layers(nn.Module):
         self._act = ACT2FN[getattr(config, "hidden_act", None) or config.activation]
         self._heads = int(config.num_attention_heads)
         self._state = state
-        above: nn.LayerNorm | None = None
-        for layer in self._layers:
-            if above is not None:
-                for name in ("query", "key", "value"):
-                    setattr(layer, name, _migrated(getattr(layer, name), above))
-            layer.up = _migrated(layer.up, layer.norm)
-            above = layer.last_norm
 
-    def forward(self, hidden: Any, *_: Any, **__: Any) -> Any:
-        bias = None
+    def forward(self, hidden_states: Any, *_: Any, **__: Any) -> Any:
+        hidden, bias = hidden_states, None
         if hasattr(self.encoder, "compute_position_bias"):  # MPNet
             bias = self.encoder.compute_position_bias(hidden[:1])
-        bare = hidden
         for layer in self._layers:
-            asking = hidden, bare
+            asking = hidden
             if layer is self._layers[-1]:
-                asking = tuple(rows.index_select(1, self._state.positions) for rows in asking)
+                asking = hidden.index_select(1, self._state.positions)
                 bias = None if bias is None else bias.index_select(2, self._state.positions)
-            attended = _attention(layer.query(asking[1]), layer.key(bare), layer.value(bare), bias, self._heads)
-            bare = _normalised(layer.out(attended) + asking[0], layer.norm.eps)
-            middle = bare * layer.norm.weight + layer.norm.bias
-            bare = _normalised(layer.down(self._act(layer.up(bare))) + middle, layer.last_norm.eps)
-            hidden = bare * layer.last_norm.weight + layer.last_norm.bias
+            attended = _attention(layer.query(asking), layer.key(hidden), layer.value(hidden), bias, self._heads)
+            middle = _norm(layer.norm, layer.out(attended) + asking)
+            hidden = _norm(layer.last_norm, layer.down(self._act(layer.up(middle))) + middle)
         self._state.hidden = hidden
         return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=hidden)
 
@@ -415,19 +452,6 @@ class _Layers(nn.Module):
 def _parts(layer: Any) -> SimpleNamespace:
     parts = dict(layer.named_modules())
     return SimpleNamespace(**{role: parts[name] for role, name in vars(names_of(layer)).items()})
-
-
-def _migrated(linear: nn.Linear, norm: nn.LayerNorm) -> nn.Linear:
-    """The same layer for inputs without the norm's weights: these are in its own now.
-
-    They are what makes a few features hundreds of times as large as the others, which 8 bits for all cannot tell
-    apart then (gamma migration: Wei et al. 2022, Outlier Suppression, arXiv 2209.13325).
-    """
-    found = nn.Linear(linear.in_features, linear.out_features)
-    with torch.no_grad():
-        found.weight.copy_(linear.weight * norm.weight)
-        found.bias.copy_(linear.weight @ norm.bias + (0 if linear.bias is None else linear.bias))
-    return found
 
 
 def _attention(query: Any, key: Any, value: Any, bias: Any, heads: int) -> Any:
@@ -439,10 +463,11 @@ def _attention(query: Any, key: Any, value: Any, bias: Any, heads: int) -> Any:
     return (weights @ split(value)).transpose(1, 2).flatten(2)
 
 
-def _normalised(rows: Any, eps: float) -> Any:
-    """A layer norm without weights in single steps, which ONNX Runtime vectorises; its own operator does not."""
+def _norm(norm: nn.LayerNorm, rows: Any) -> Any:
+    """A layer norm in single steps, which ONNX Runtime vectorises; its own operator does not."""
     centred = rows - rows.mean(dim=-1, keepdim=True)
-    return centred * torch.rsqrt((centred * centred).mean(dim=-1, keepdim=True) + eps)
+    scale = torch.rsqrt((centred * centred).mean(dim=-1, keepdim=True) + norm.eps)
+    return centred * scale * norm.weight + norm.bias
 
 
 def _optimised(path: Path, folder: Path) -> Any:
