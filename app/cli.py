@@ -161,7 +161,7 @@ def _command(
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
-        help=summary,
+        help=summary.replace("%", "%%"),  # argparse formats it
         description=summary[0].upper() + summary[1:] + ".\n\n" + details,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
