@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import json
 import re
 import shlex
 import shutil
@@ -34,6 +35,11 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
             writer.writerows(
                 [row["text"], row["label"], row["register"], row["annotator_1"], row["annotator_2"]] for row in rows
             )
+    (folder / "archive").mkdir()
+    with (folder / "archive" / "2024-01.jsonl").open("w", encoding="utf-8") as stream:
+        for number, row in enumerate(rows):
+            dated = {"text": row["text"], "document": number, "outlet": f"outlet {number % 2}", "date": "2024-01-09"}
+            stream.write(json.dumps(dated) + "\n")
     for place in (folder / "articles" / "one.txt", folder / "my_text" / "one.txt"):
         place.parent.mkdir()
         shutil.copy(ROOT / "data" / "samples" / "article.txt", place)
