@@ -1,6 +1,24 @@
-"""From labels to reading: articles with their sentences labelled."""
+"""From labels to reading: articles with their sentences labelled, and who says them."""
 
+from .articles import Article, ArticleColumns, ArticleSentence, article_rows, parse_article, read_articles
 from .explanation import print_explanation
 from .reading import Reading, print_reading, read_article, read_texts, to_html
+from .sources import SOURCE_COLUMNS, Attribution, attribute
 
-__all__ = ["Reading", "print_explanation", "print_reading", "read_article", "read_texts", "to_html"]
+__all__ = [
+    "SOURCE_COLUMNS",
+    "Article",
+    "ArticleColumns",
+    "ArticleSentence",
+    "Attribution",
+    "Reading",
+    "article_rows",
+    "attribute",
+    "parse_article",
+    "print_explanation",
+    "print_reading",
+    "read_article",
+    "read_articles",
+    "read_texts",
+    "to_html",
+]
