@@ -26,6 +26,14 @@ _BREAK = re.compile(r"\s*,\s*|\s+(?:of|for|at|in|with|from|who|whom|which|that|b
 _RUN_BY = re.compile(r"\S+-(?:run|led|backed|controlled|aligned|linked|held|based|allied|affiliated|occupied|appointed)\b")
 
 
+_SHORT = re.compile(r"\b([A-Z][a-z]+)\.|\b(Gen|Col|Lt|Maj|Capt|Sgt|Cpl|Brig|Pol|Dr|Gov|Sen)\b")
+
+
+def _spelled_out(match: re.Match[str]) -> str:
+    short = (match.group(1) or match.group(2)).lower()
+    return str(lexicon()["titles"].get(short, match.group()))
+
+
 @functools.cache
 def lexicon() -> Mapping[str, Any]:
     """The parts of ``lexicon.yaml``."""
@@ -75,7 +83,7 @@ def source_type(descriptions: Iterable[str], countries: Sequence[bool] = ()) -> 
     """
     weak: SourceType | None = None
     for place, description in enumerate(descriptions):
-        text = _RUN_BY.sub(" ", description)
+        text = _RUN_BY.sub(" ", _SHORT.sub(_spelled_out, description))
         head, *rest = _BREAK.split(text)
         for part, backwards in ((head, True), *((part, False) for part in rest)):
             hits = _hits(part)

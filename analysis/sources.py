@@ -8,7 +8,7 @@ same source are brought together, and each source gets a type from the words tha
 
 import functools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -79,6 +79,9 @@ def load_parser() -> Any:
         name = getattr(error, "name", None) or PARSER
         raise MissingExtraError(name, "analysis", "Telling who says it") from None
     parser.add_pipe("one_sentence", before="parser")
+    for title in lexicon()["titles"]:  # else "Maj." is a word and a stop
+        for form in (title.title(), title.upper()):
+            parser.tokenizer.add_special_case(f"{form}.", [{"ORTH": f"{form}."}])
     return parser
 
 
@@ -114,7 +117,7 @@ def attribute(article: Article) -> list[Attribution]:
                 label = source
             found.append(_attribution(cue, source, sentence))
             sentence.source = source
-            people.saw(source, sentence.place, spoke=True)
+            people.saw(source, sentence.place)
         if cue is None and found[-1].source is not None:
             sentence.source = people.named(found[-1].source)
         people.read_subject(sentence)
@@ -143,9 +146,10 @@ class _Sentence:
     quoted: list[Quoted]
     source: "_Source | None" = None
 
-    def is_quoted(self, token: Any) -> bool:
+    def is_quoted(self, token: Any, least: int = 2) -> bool:
+        """Whether a token stands in a quotation of at least so many words."""
         place = self.lead + token.idx
-        return any(q.start <= place < q.end and _words(self.text[q.start : q.end]) > 1 for q in self.quoted)
+        return any(q.start <= place < q.end and _words(self.text[q.start : q.end]) >= least for q in self.quoted)
 
     @property
     def has_quotation(self) -> bool:
@@ -217,20 +221,17 @@ def _nouns(kind: str) -> frozenset[str]:
 def _find_cue(sentence: _Sentence) -> _Cue | None:
     """The outermost cue of a sentence outside its quotations."""
     candidates = [
-        (depth, token.i, cue)
+        ((semicolons, depth, token.i), cue)
         for token in sentence.doc
         if token.pos_ in ("VERB", "AUX", "NOUN", "ADJ", "PROPN", "ADP") and not sentence.is_quoted(token)
         for cue in [_verb_cue(token, sentence)]
         if cue is not None
-        for depth in [_depth(token)]
+        for depth in [len(list(token.ancestors))]
+        for semicolons in [sum(t.text == ";" for t in sentence.doc[: token.i])]
     ]
     if candidates:
-        return min(candidates, key=lambda candidate: candidate[:2])[2]
-    return _phrase_cue(sentence) or _after_quotation(sentence) or _hearsay(sentence)
-
-
-def _depth(token: Any) -> int:
-    return len(list(token.ancestors))
+        return min(candidates, key=lambda candidate: candidate[0])[1]
+    return _phrase_cue(sentence) or _after_quotation(sentence) or _at_end(sentence) or _hearsay(sentence)
 
 
 def _verb_cue(verb: Any, sentence: _Sentence) -> _Cue | None:
@@ -242,7 +243,7 @@ def _verb_cue(verb: Any, sentence: _Sentence) -> _Cue | None:
     if not _is_asserted(verb, sentence):
         return None
     subject = _subject(verb)
-    if subject is None or sentence.is_quoted(subject) or subject.lower_ in _NOBODY:
+    if subject is None or subject.dep_ == "nsubjpass" or sentence.is_quoted(subject) or _is_nobody(subject):
         return None
     if subject.lower_ == "it" and verb.dep_ != "ROOT" and _is_expletive(subject, verb):
         return None
@@ -257,6 +258,13 @@ def _verb_cue(verb: Any, sentence: _Sentence) -> _Cue | None:
     return _Cue(subject, tokens, _construction(verb, subject, is_text, lemma, sentence))
 
 
+def _is_nobody(token: Any) -> bool:
+    """Whether a subject points to no source: "who", "nobody", "we" (but not the WHO, nor "one of the women")."""
+    if len(token.text) > 1 and token.text.isupper():
+        return False
+    return token.lower_ in _NOBODY and not any(c.dep_ == "prep" and c.lower_ == "of" for c in token.children)
+
+
 def _is_reporting(lemma: str) -> bool:
     return any(lemma in _verbs(kind) for kind in ("saying", "clause", "acts", "speaking", "hearsay", "quoting"))
 
@@ -264,7 +272,7 @@ def _is_reporting(lemma: str) -> bool:
 def _is_asserted(verb: Any, sentence: _Sentence) -> bool:
     """Whether the verb belongs to the main assertion: not to a relative clause, a condition, a purpose."""
     token = verb
-    while token.dep_ != "ROOT":
+    while token.head.i != token.i:
         if token.dep_ == "advcl":
             mark = [c.lower_ for c in token.children if c.dep_ in ("mark", "advmod") and c.i < token.i]
             if token is not verb or "as" not in mark:
@@ -295,9 +303,9 @@ def _is_parenthesis(verb: Any) -> bool:
 def _subject(verb: Any) -> Any:
     token = verb
     while True:
-        for child in token.children:
-            if child.dep_ in ("nsubj", "nsubjpass") and child.pos_ in ("NOUN", "PROPN", "PRON", "NUM", "DET", "ADJ", "X", "VERB"):
-                return child
+        found = [c for c in token.children if c.dep_ in ("nsubj", "nsubjpass")]
+        if found:  # the parse may have two: the one next to the verb is meant
+            return max((c for c in found if c.i < token.i), key=lambda c: c.i, default=found[0])
         if token.dep_ == "conj" and token.head.pos_ in ("VERB", "AUX"):
             token = token.head
             continue
@@ -313,8 +321,12 @@ def _reports(verb: Any, lemma: str, sentence: _Sentence, is_text: bool) -> bool:
     children = list(verb.children)
     clause = any(c.dep_ == "ccomp" or (c.dep_ == "xcomp" and c.lower_ == "saying") for c in children)
     # "The aim, the official said, was …" hangs the verb on what it reports.
-    around = verb.dep_ in ("parataxis", "ccomp") or (verb.dep_ == "advcl")
-    content = clause or around or (sentence.has_quotation and _touches_quotation(verb, sentence))
+    around = verb.dep_ in ("parataxis", "ccomp") or (
+        verb.dep_ == "advcl"  # "as the ministry said", not "as forces responded to the offensive"
+        and not any(c.dep_ in ("dobj", "prep") and c.lower_ not in ("it", "in", "on") for c in children)
+    )
+    that = any(t.lower_ == "that" for t in verb.doc[verb.i + 1 : verb.i + 9] if t.i < verb.right_edge.i)
+    content = clause or around or that or (sentence.has_quotation and _touches_quotation(verb, sentence))
     if lemma in ("show", "read", "hold", "see", "find") and not is_text and lemma != "find":
         return False
     if lemma in _verbs("saying") and (content or any(c.dep_ in _CONTENT for c in children)):
@@ -325,7 +337,7 @@ def _reports(verb: Any, lemma: str, sentence: _Sentence, is_text: bool) -> bool:
         return True
     if lemma in _verbs("acts"):
         if lemma in ("call", "appeal"):
-            return any(c.dep_ == "prep" and c.lower_ in ("for", "on", "upon", "to") for c in children)
+            return any(c.lower_ in ("for", "on", "upon", "to") for c in (*children, *verb.doc[verb.i + 1 : verb.i + 2]))
         if lemma in ("rule", "point"):
             return any(c.dep_ == "prt" for c in children)
         if any(c.dep_ in ("dobj", "xcomp", "ccomp", "dative", "oprd") for c in children):
@@ -333,8 +345,10 @@ def _reports(verb: Any, lemma: str, sentence: _Sentence, is_text: bool) -> bool:
         return lemma in ("warn", "complain", "appeal") and any(c.dep_ == "prep" for c in children)
     if lemma in ("point",):
         return any(c.dep_ in ("prt", "prep") and c.lower_ in ("out", "to") for c in children)
-    if lemma in ("put", "speak") and any(c.dep_ == "prep" and c.lower_ in ("at", "of") for c in children):
-        return lemma == "speak" or any(c.dep_ == "dobj" for c in children)
+    if lemma in ("put", "reckon"):
+        return any(c.dep_ == "dobj" for c in children) and any(t.lower_ == "at" for t in verb.subtree)
+    if lemma == "speak" and any(c.dep_ == "prep" and c.lower_ == "of" for c in children):
+        return True
     if lemma in _verbs("speaking"):
         return any(
             c.dep_ in ("advcl", "xcomp", "ccomp") and c.lower_ in ("saying", "adding", "claiming", "insisting", "stating")
@@ -375,6 +389,8 @@ def _passive(verb: Any, lemma: str) -> _Cue | None:
         return None
     clause = [c for c in children if c.dep_ in ("ccomp", "xcomp", "clausal")]
     if by is not None and clause and lemma in ("tell", "inform", "warn", "assure", "advise"):
+        return _Cue(by, (verb,), "passive")
+    if by is not None and lemma in ("report", "announce", "claim", "confirm"):
         return _Cue(by, (verb,), "passive")
     # "X was told that" may be anybody's speech to X; "we are told that" and "it is said that" are hearsay.
     subject = _subject(verb)
@@ -445,7 +461,7 @@ def _phrase_head(sentence: _Sentence, place: int) -> Any:
         return first if first.pos_ in ("NOUN", "PROPN", "PRON") else None
     root = chunk.root
     # "Brig. Gen. Ramon Dictado": a title that was taken for a phrase of its own.
-    while root.i + 1 < len(sentence.doc) and root.nbor().pos_ == "PROPN" and _is_title(root.text):
+    if root.i + 1 < len(sentence.doc) and root.nbor().pos_ == "PROPN" and _is_title(root.text):
         root = next((c.root for c in sentence.doc.noun_chunks if c.start <= root.i + 1 < c.end), root.nbor())
     return root
 
@@ -467,13 +483,28 @@ def _after_quotation(sentence: _Sentence) -> _Cue | None:
         first = after[0]
         if first.pos_ == "VERB" and first.tag_ in ("VBD", "VBZ", "VBP") and first.lemma_.lower() not in ("be", "have", "do"):
             head = _phrase_head(sentence, sentence.lead + first.idx + len(first.text))
-            if head is not None and head.i - first.i < 9 and head.lower_ not in _NOBODY:
+            if head is not None and head.i - first.i < 9 and not _is_nobody(head):
                 return _Cue(head, (first,), "inverted")
         verb = next((t for t in after if t.pos_ == "VERB" and _is_reporting(t.lemma_.lower())), None)
-        if verb is not None and first.pos_ in ("PROPN", "PRON", "DET", "NOUN", "ADJ") and first.lower_ not in _NOBODY:
+        if verb is not None and first.pos_ in ("PROPN", "PRON", "DET", "NOUN", "ADJ") and not _is_nobody(first):
             head = _phrase_head(sentence, sentence.lead + first.idx)
             if head is not None and head.i < verb.i:
                 return _Cue(head, (verb,), "direct")
+    return None
+
+
+def _at_end(sentence: _Sentence) -> _Cue | None:
+    """ "… the ministry said on Sunday." in copy that has lost its commas, which misleads the parser."""
+    tokens = [t for t in sentence.doc if not t.is_punct and not t.is_space]
+    for place, verb in list(enumerate(tokens))[:-9:-1]:
+        if verb.pos_ not in ("VERB", "AUX"):
+            continue
+        if verb.tag_ not in ("VBD", "VBZ", "VBP") or verb.lemma_.lower() not in _verbs("saying") or sentence.is_quoted(verb):
+            return None
+        chunk = next((c for c in sentence.doc.noun_chunks if c.end == verb.i), None)
+        if chunk is None or place < 5 or _is_nobody(chunk.root) or verb.dep_ == "relcl":
+            return None
+        return _Cue(chunk.root, (verb,), "indirect")
     return None
 
 
@@ -539,6 +570,7 @@ class _Mention:
     pronoun: bool = False
     human: bool = False
     age: bool = False
+    who: bool = False
 
 
 _ARTICLES = ("the", "a", "an", "this", "that", "these", "those", "some", "one", "its", "his", "her", "their", "our", "my")
@@ -549,9 +581,17 @@ def _is_title(word: str) -> bool:
     return word.lower().rstrip(".") in lexicon()["titles"]
 
 
-def _mention(head: Any, sentence: _Sentence, possessor: bool = False) -> _Mention:
+def _mention(head: Any, sentence: _Sentence, possessor: bool = False, known: Collection[str] = ()) -> _Mention:
+    """What a noun phrase names; ``known`` are the last names, folded, of persons of the document."""
     doc = sentence.doc
+    if head.pos_ == "NOUN" and not possessor:
+        # "A spokesman, Idris Bakari, said"
+        name = next((c for c in head.children if c.dep_ == "appos" and c.ent_type_ == "PERSON" and c.i > head.i), None)
+        head = name if name is not None and name.i < head.i + 12 else head
     first, last = _extent(head, sentence)
+    if last + 2 < len(doc) and doc[last + 1].lower_ == "close" and doc[last + 2].lower_ == "to":
+        end = _flat_end(doc[last + 2])
+        last = last if end is None else end
     if possessor:
         first, last = head.left_edge.i, head.i
     text = _at(sentence, first, last)
@@ -567,16 +607,23 @@ def _mention(head: Any, sentence: _Sentence, possessor: bool = False) -> _Mentio
     descriptions.append(_clip(doc, head.left_edge.i, head.right_edge.i))
     countries.append(False)
     proper = _proper_run(doc, first, last, head)
-    words = [t.text for t in proper if not _is_title(t.text)]
+    words = _name_words(doc, proper)
     entity = head.ent_type_
-    titled = any(_is_title(t.text) for t in proper)
+    titled = any(_is_title(t.text) for t in doc[first : head.i])
     institution = entity in ("ORG", "GPE", "NORP", "FAC", "LOC") and not titled
     common = _common_part(doc, first, last, proper)
     human_title = bool(common) and _is_human(common[-1]) and bool(proper)
-    person = bool(words) and (entity == "PERSON" or titled or human_title) and not (institution and not human_title)
-    if person and source_type([" ".join(words)]) in ("ngo", "international_organisation", "media") and not titled:
+    told = any(_is_human(t) for t in _appositions(head)) or _has_who(head)
+    age = bool(re.match(r",\s\d{1,2}\b", sentence.text[start + len(text) :]))
+    seen = bool(words) and _is_known(_fold(words[-1]), known)
+    person = bool(words) and (seen or titled or human_title or told or age or (entity == "PERSON" and not institution))
+    if person and (is_known_word(words[-1]) or words[-1].lower() in _INSTITUTIONS):  # "the General Command"
         person = False
-    pronoun = head.pos_ == "PRON" or (head.lower_ in ("his", "her", "its", "their"))
+    if person and not seen and source_type([" ".join(words)]) in ("ngo", "international_organisation", "media") and not titled:
+        person = False
+    pronoun = (head.pos_ == "PRON" and not (len(head.text) > 1 and head.text.isupper())) or (head.lower_ in ("his", "her", "its", "their"))
+    if person and not common:
+        countries[0] = False  # parsers take many a name for a people's
     return _Mention(
         text,
         start,
@@ -591,8 +638,9 @@ def _mention(head: Any, sentence: _Sentence, possessor: bool = False) -> _Mentio
         plural=head.tag_ in ("NNS", "NNPS") or any(c.dep_ == "conj" for c in head.children) or head.lower_ == "they",
         definite=doc[first].lower_ in ("the", "this", "that", "his", "her", "its", "their", "our"),
         pronoun=pronoun,
-        human=person or _is_human(head),
-        age=bool(re.match(r",\s\d{1,2}\b", sentence.text[start + len(text) :])),
+        human=person or _is_human(head) or (_has_who(head) and head.pos_ != "PRON"),
+        age=age,
+        who=_has_who(head),
     )
 
 
@@ -617,7 +665,7 @@ def _extent(head: Any, sentence: _Sentence) -> tuple[int, int]:
     doc = head.doc
     first = head.left_edge.i
     for token in doc[first : head.i]:
-        if token.text in (",", "--", "—", ";", ":") or (token.dep_ in ("relcl", "ccomp")):
+        if token.text in (",", "--", "—", ";", ":") or token.dep_ in ("relcl", "ccomp") or sentence.is_quoted(token, 4):
             first = token.i + 1
     while first < head.i and (doc[first].is_punct or doc[first].is_space or doc[first].dep_ in ("cc", "advmod", "mark", "preconj")):
         first += 1
@@ -636,7 +684,7 @@ def _extent(head: Any, sentence: _Sentence) -> tuple[int, int]:
             last = end
         elif following.dep_ in ("appos", "flat", "compound", "nmod", "nummod") and belongs and following.pos_ == "PROPN":
             last = following.i
-        elif following.lower_ in ("and", "or") and belongs and (other := _conjunct(head)) is not None:
+        elif following.lower_ in ("and", "or") and belongs and (other := _conjunct(head, last)) is not None:
             last = other.i
         elif following.text in ("'s", "’s", "’"):
             break
@@ -664,17 +712,16 @@ def _flat_end(token: Any) -> int | None:
     return end if end > token.i else None
 
 
-def _conjunct(head: Any) -> Any:
-    return next((child for child in head.children if child.dep_ == "conj"), None)
+def _conjunct(head: Any, after: int) -> Any:
+    return next((child for child in head.children if child.dep_ == "conj" and child.i > after), None)
 
 
 def _appositions(head: Any) -> Iterator[Any]:
     for child in head.children:
         if child.dep_ == "appos" and child.i > head.i:
             yield child
-            yield from _appositions(child)
-    # "Anatoly X, Director of …" is at times parsed as a list.
-    if head.dep_ == "appos" and head.head.pos_ in ("NOUN", "PROPN"):
+            yield from (c for c in child.children if c.dep_ == "appos")
+    if head.dep_ == "appos" and head.i > head.head.i and head.head.pos_ in ("NOUN", "PROPN"):
         yield head.head
 
 
@@ -712,6 +759,22 @@ _OFFICES = frozenset(
 
 def _is_office(word: str) -> bool:
     return word.lower().rstrip(".") in _OFFICES or _is_title(word)
+
+
+def _name_words(doc: Any, run: Sequence[Any]) -> list[str]:
+    """The names of a run of proper nouns, titles and nicknames aside; a name with hyphens is one."""
+    if not run:
+        return []
+    text = re.sub(r"""["“”«»][^"“”«»]*["“”«»]|["“”«»]""", " ", doc[run[0].i : run[-1].i + 1].text)
+    return [word for word in (re.sub(r"(?:'s|’s)$", "", w) for w in text.split()) if not _is_title(word)]
+
+
+def _is_known(name: str, known: Collection[str]) -> bool:
+    return name in known or any(_is_spelling(name, other) for other in known if len(other) >= 6)
+
+
+def _has_who(head: Any) -> bool:
+    return any(c.dep_ == "relcl" and any(t.lower_ in ("who", "whom") for t in c.subtree) for c in head.children)
 
 
 def _common_part(doc: Any, first: int, last: int, proper: Sequence[Any]) -> list[Any]:
@@ -752,7 +815,7 @@ class _Source:
 
     names: list[str]
     mentions: list[_Mention] = field(default_factory=list)
-    last: int = -1
+    of: "_Source | None" = None
 
     @property
     def person(self) -> bool:
@@ -798,9 +861,9 @@ class _Source:
         descriptions = [d for m in self.mentions if not m.pronoun for d in m.descriptions]
         countries = [c for m in self.mentions if not m.pronoun for c in m.countries]
         found = source_type(descriptions, countries)
-        if found == "unknown" and any(m.age for m in self.mentions):
+        if found == "unknown" and any(m.age or (m.who and m.person) for m in self.mentions):
             return "civilian"
-        return found
+        return self.of.type() if found == "unknown" and self.of is not None else found
 
     def name(self) -> str:
         """The fullest of its names."""
@@ -825,11 +888,10 @@ class _Sources:
                 self.labels[match["who"]] = self.labels.get(match["who"], 0) + 1
             for match in re.finditer(r"((?:[\w’'\-À-ÿ]+ ){1,9}?)\((?:the )?([A-Z][A-Z.\-]{1,9})\)", sentence.text):
                 self._acronyms[match[2]] = match[1].strip()
-            for entity in sentence.doc.ents:
-                if entity.label_ == "PERSON":
-                    mention = _mention(entity.root, sentence)
-                    if mention.person and mention.given:
-                        self._full.setdefault(_fold(mention.surname), []).append(mention)
+            for chunk in sentence.doc.noun_chunks:
+                mention = _mention(chunk.root, sentence)
+                if mention.person and mention.given:
+                    self._full.setdefault(_fold(mention.surname), []).append(mention)
 
     def knows(self, word: str) -> bool:
         return _fold(word) in self._full
@@ -837,9 +899,8 @@ class _Sources:
     def named(self, name: str) -> "_Source | None":
         return next((source for source in self.all if name in (source.name(), *source.names)), None)
 
-    def saw(self, source: _Source | None, place: int, spoke: bool = False) -> None:
+    def saw(self, source: _Source | None, place: int) -> None:
         if source is not None:
-            source.last = place
             self._focus.append((place, source))
 
     def resolve(self, cue: _Cue, sentence: _Sentence) -> _Source | None:
@@ -848,7 +909,7 @@ class _Sources:
             return None
         if cue.label is not None:
             return self._of_label(cue, sentence)
-        mention = _mention(_writer(cue), sentence, cue.possessor)
+        mention = _mention(_writer(cue), sentence, cue.possessor, self._full)
         if mention.pronoun:
             return self._antecedent(mention, cue, sentence)
         return self._same_or_new(mention, sentence.place)
@@ -878,9 +939,20 @@ class _Sources:
                     return self._joined(source, mention)
         elif mention.definite and not mention.named and (found := self._described(mention, place)) is not None:
             return self._joined(found, mention)
-        source = _Source([mention.text], [m for m in (full, mention) if m is not None])
+        source = _Source([mention.text], [m for m in (full, mention) if m is not None], of=self._belongs(mention, place))
         self.all.append(source)
         return source
+
+    def _belongs(self, mention: _Mention, place: int) -> _Source | None:
+        """Whose "its coordinator" and "two of them" are."""
+        words = mention.text.lower().split()
+        own, of_them = words[0] in ("its", "their"), words[-2:] == ["of", "them"]
+        if not own and not of_them:
+            return None
+        for seen, source in reversed(self._focus):
+            if place - seen <= 2 and (source.plural if of_them else not source.person):
+                return source
+        return None
 
     def _joined(self, source: _Source, mention: _Mention) -> _Source:
         source.names.append(mention.text)
@@ -957,7 +1029,8 @@ class _Sources:
             words = source.words
             if mention.head in words and modifiers <= words and source.plural == mention.plural and source.human == mention.human:
                 return source
-        if not mention.human or mention.plural:
+        peoples = {w for w in modifiers if not is_known_word(w)}  # "the Russian official"
+        if not mention.human or mention.plural or modifiers - (peoples if any(mention.countries) else set()):
             return None
         if mention.head in ("source", "man", "woman"):
             return None
@@ -1002,7 +1075,7 @@ class _Sources:
             subject = _subject(verb) if verb is not None else None
             if subject is None or subject.i >= cue.tokens[0].i or subject.pos_ == "PRON" or sentence.is_quoted(subject):
                 continue
-            mention = _mention(subject, sentence)
+            mention = _mention(subject, sentence, known=self._full)
             if mention.human:
                 return self._same_or_new(mention, sentence.place)
         return None
@@ -1017,15 +1090,19 @@ class _Sources:
 
     def read_subject(self, sentence: _Sentence) -> None:
         """Keep in view who the outlet's own sentences are about: pronouns may mean them."""
-        for verb in (t for t in sentence.doc if t.dep_ == "ROOT"):
-            subject = _subject(verb)
-            if subject is None or subject.pos_ == "PRON" or sentence.is_quoted(subject):
-                continue
-            mention = _mention(subject, sentence)
-            if mention.human or mention.named:
-                source = self._same_or_new(mention, sentence.place)
-                if sentence.source is None:
-                    self.saw(source, sentence.place)
+        if sentence.source is not None:
+            return
+        for chunk in sentence.doc.noun_chunks:  # whoever is named in full, then the subject
+            mention = _mention(chunk.root, sentence, known=self._full)
+            if mention.person and mention.given and not sentence.is_quoted(chunk.root):
+                self.saw(self._same_or_new(mention, sentence.place), sentence.place)
+        root = next((t for t in sentence.doc if t.dep_ == "ROOT"), None)
+        subject = root if root is not None and root.pos_ in ("NOUN", "PROPN") else _subject(root) if root is not None else None
+        if subject is None or subject.pos_ == "PRON" or sentence.is_quoted(subject):
+            return
+        mention = _mention(subject, sentence, known=self._full)
+        if mention.human or mention.named or is_known_word(mention.text):
+            self.saw(self._same_or_new(mention, sentence.place), sentence.place)
 
     def finished(self, item: Attribution, sentence: _Sentence) -> Attribution:
         """The attribution under the source's fullest name, and with its type."""
@@ -1044,7 +1121,8 @@ def _writer(cue: _Cue) -> Any:
         if child.dep_ == "poss" and child.pos_ in ("NOUN", "PROPN"):
             return child
     for child in head.subtree:
-        if child.lower_ in ("by", "from", "of") and child.dep_ in ("prep", "agent") and child.i > head.i:
+        ascribed = child.lower_ == "to" and child.head.lower_ in ("attributed", "ascribed")
+        if (child.lower_ in ("by", "from", "of") or ascribed) and child.dep_ in ("prep", "agent") and child.i > head.i:
             target = next((c for c in child.children if c.dep_ == "pobj"), None)
             if target is not None and (target.pos_ == "PROPN" or is_known_word(target.text) or target.lemma_.lower() in _nouns("neutral")):
                 return target
