@@ -1,16 +1,27 @@
-"""From labels to reading: articles with their sentences labelled."""
+"""From labels to reading: articles with their sentences labelled, and who says them."""
 
+from .articles import Article, ArticleColumns, ArticleSentence, article_rows, parse_article, read_articles
 from .explanation import print_explanation
 from .findings import Findings, findings_of, write_findings
 from .reading import Reading, print_reading, read_article, read_texts, to_html
+from .sources import SOURCE_COLUMNS, Attribution, attribute
 
 __all__ = [
+    "SOURCE_COLUMNS",
+    "Article",
+    "ArticleColumns",
+    "ArticleSentence",
+    "Attribution",
     "Findings",
     "Reading",
+    "article_rows",
+    "attribute",
     "findings_of",
+    "parse_article",
     "print_explanation",
     "print_reading",
     "read_article",
+    "read_articles",
     "read_texts",
     "to_html",
     "write_findings",

@@ -31,10 +31,15 @@ _LIST_ITEM = re.compile(r"^\s*(?:[-*•–—·▪]|\(?\d{1,2}[.)]|\[?\d{1,2}:\d
 _GOES_ON = re.compile(
     r"""(?:\b[ap]\.m\.\s+(?=(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day\b|(?:GMT|UTC|E[SD]?T|CES?T|P[SD]?T|IST|MSK)\b|local\b|on\b))
     |(?:\b(?:approx|est|ca|c)\.\s+(?=\d))
-    |(?:\b(?:Ft|Mt|Pte|Cpl|Sgt|Maj|Capt|Lt|Col|Gen|Brig|Adm|Cmdr|Gov|Sen|Rep|Hon|Amb|Rev|Sheikh)\.\s+(?=[A-Z]))
+    |(?:\b(?:Mr|Mrs|Ms|Mme|Dr|Prof|St|Pol|Supt|Insp|Ft|Mt|Pte|Cpl|Sgt|Maj|Capt|Lt|Col|Gen|Brig|Adm|Cmdr|Gov|Sen|Rep|Hon|Amb|Rev|Sheikh)\.\s+(?=[A-Z]))
     |(?:\b(?:No|Nos|Art|Res|para|paras)\.\s+(?=\d))""",
     re.VERBOSE,
 )
+# sentencex goes over these ends where marks that open and close look alike: a stop inside the marks that close a
+# quotation, and a quotation that begins after a sentence. No "?" or "!": `"Where?" Smith asked.` is one sentence.
+_ENDS_AT_QUOTATION = re.compile(r"""(?:\.["”]\s+(?=["“]?[A-ZÀ-Þ])|(?<=[a-z]{2})\.\s+(?=["“][A-ZÀ-Þ]))""")
+# "17. The Mission …", "II. Security": the number of a paragraph is no sentence.
+_NUMBER = re.compile(r"^\s*\(?(?:\d{1,3}|[IVXLC]+|[a-zA-Z])[.)]\s*$")
 
 # Scripts without blanks between words count each sign as one. Marks that combine with a letter (Devanagari,
 # Arabic) are no \w for Python, so a word is told by what it is not: white space and punctuation.
@@ -82,7 +87,9 @@ def _sentence_bounds(flat: str) -> Iterator[tuple[int, int]]:
     # sentencex takes no "…" for an end; before a capital it is one, and "." is just as long.
     flat = re.sub(r"""…(?=["'”’»)]*\s+["'“‘«(]*[A-ZÀ-Þ])""", ".", flat)
     bounds = [
-        (int(item["start_index"]), int(item["end_index"])) for item in sentencex.get_sentence_boundaries("en", flat)
+        (int(first), int(last))
+        for item in sentencex.get_sentence_boundaries("en", flat)
+        for first, last in _parted(flat, item["start_index"], item["end_index"])
     ]
     start = None
     for place, (first, last) in enumerate(bounds):
@@ -93,10 +100,20 @@ def _sentence_bounds(flat: str) -> Iterator[tuple[int, int]]:
         start = None
 
 
+def _parted(flat: str, first: int, last: int) -> Iterator[tuple[int, int]]:
+    for match in _ENDS_AT_QUOTATION.finditer(flat, first, last):
+        if flat[match.end() : last].strip():
+            yield first, match.end()
+            first = match.end()
+    yield first, last
+
+
 def _continues(flat: str, start: int, cut: int) -> bool:
     near = flat[max(start, cut - 12) : cut + 14]
     offset = max(start, cut - 12)
     if any(offset + match.start() < cut <= offset + match.end() for match in _GOES_ON.finditer(near)):
+        return True
+    if start == 0 and _NUMBER.match(flat[start:cut]):
         return True
     # A piece without a letter or digit ("…", "”", "- ") is no sentence: keep it with what follows.
     return not any(character.isalnum() for character in flat[start:cut])

@@ -1,0 +1,490 @@
+"""Articles from text, HTML and tables, as sentences with their places in the text.
+
+A headline, the headings inside and the dateline ("KYIV, May 3 (Agency) —") are told from the sentences
+that make the article. The dateline is cut off: it is not part of the sentence that is judged, and no speaker.
+"""
+
+import functools
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date as Date
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from ..data.errors import MissingExtraError, UserError
+from ..data.sentences import Span, split_sentences
+from ..data.tables import STDIN, BadRow, Format, Row, format_of, missing_column, read_table, read_text, require_file
+
+Kind = Literal["headline", "heading", "body"]
+
+_HTML = (".html", ".htm", ".xhtml")
+_LONGEST_HEADLINE = 160
+_LONGEST_HEADING = 110
+
+
+@dataclass(frozen=True, slots=True)
+class ArticleSentence:
+    """A sentence and its place: ``article.text[start:end]``, offsets in characters, from 0.
+
+    Attributes:
+        text: without the dateline, white space folded.
+        cut: characters of dateline that stand before ``text`` in the row that the sentence came as (tables with a
+            sentence a row); 0 elsewhere.
+        row: the other columns of that row.
+    """
+
+    text: str
+    start: int
+    end: int
+    paragraph: int
+    kind: Kind = "body"
+    cut: int = 0
+    row: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Article:
+    """A text with its sentences in order, and what is known of it (None where nothing is).
+
+    Attributes:
+        document: names the article among others.
+        date: as given; from a dateline as ``YYYY-MM-DD``, and only where it tells the year.
+        place: as given, or as the dateline has it.
+        dateline: as it stands in the text.
+        extras: other columns of the row that the article came as.
+    """
+
+    text: str
+    sentences: Sequence[ArticleSentence]
+    document: str = ""
+    outlet: str | None = None
+    date: str | None = None
+    place: str | None = None
+    headline: str | None = None
+    dateline: str | None = None
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether it came as a table with a sentence a row."""
+        return any(sentence.row is not None for sentence in self.sentences)
+
+
+@dataclass(frozen=True)
+class ArticleColumns:
+    """The columns of tables. Only ``text`` must be there."""
+
+    text: str = "text"
+    document: str = "document"
+    outlet: str = "outlet"
+    date: str = "date"
+    place: str = "place"
+    headline: str = "headline"
+
+
+# --- datelines -----------------------------------------------------------------------------------
+
+_MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Sept|Oct|Nov|Dec)[a-z]*\.?"
+_DAY = (
+    r"(?:(?:Mon|Tues?|Wed(?:nes)?|Thu(?:rs)?|Fri|Sat(?:ur)?|Sun)(?:day)?\.?,?\s+)?"
+    rf"(?:\d{{1,2}}(?:st|nd|rd|th)?\s+{_MONTH}|{_MONTH}\s+\d{{1,2}})(?:,?\s+\d{{4}})?|\d{{4}}-\d\d-\d\d|\d{{1,2}}[./]\d{{1,2}}[./]\d{{4}}"
+)
+_NAME = r"[A-ZÀ-Þ][\w'’\-]*\.?(?:[ /][A-ZÀ-Þa-z][\w'’\-]*\.?){0,3}"
+_DATELINE = re.compile(
+    rf"^(?P<open>\()?(?P<place>{_NAME})(?P<close>\))?"
+    rf"(?P<rest>(?:[,.]?\s*/?(?:(?P<day>{_DAY})|(?P<agency>\([^()]{{2,40}}\))|{_NAME})/?){{0,4}}?)"
+    r"\.?\s*(?P<mark>[—–]|--|(?<=\s)-|(?<=[A-Z)\]])-(?=\s)|:|$)\s*"
+)
+# Some collections put day and headline in front of the text.
+_STAMP = re.compile(rf"^(?:{_DAY})(?:,?\s+\d{{4}})?[.,:]?\s+(?=[A-Z\"“'‘(])")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+
+
+@dataclass(frozen=True)
+class Dateline:
+    """``text`` is what is cut, ``place`` and ``date`` what it tells."""
+
+    text: str
+    place: str | None
+    date: str | None
+
+
+def find_dateline(text: str, alone: bool = False) -> Dateline | None:
+    """The dateline at the beginning of an article's first sentence.
+
+    Args:
+        text: the sentence.
+        alone: the whole text may be a dateline ("TRIPOLI, July 9").
+    """
+    match = _DATELINE.match(text)
+    if match is None:
+        return None
+    place, mark = match["place"], match["mark"]
+    sure = bool(match["day"] or match["agency"] or (match["open"] and match["close"]))
+    capitals = place.isupper() and len(place) > 2
+    if (match["open"] is None) != (match["close"] is None):
+        return None
+    if mark == "":  # the line is nothing else
+        good = alone and sure and (capitals or bool(match["day"])) and not match["open"]
+    elif mark == ":":
+        # "ELÍAS: …" is a speaker, "SRINAGAR: …" a place.
+        good = capitals and (sure or place.casefold() in _places())
+    elif mark in ("—", "–"):
+        good = sure or capitals or len(match.group().split()) <= 4
+    else:
+        good = sure or capitals
+    if not good or (mark and match.end() == len(text) and not alone):
+        return None
+    return Dateline(match.group(), _place_name(place), _iso(match["day"]))
+
+
+def _place_name(place: str) -> str:
+    name = re.sub(r"\.$", "", place.strip())
+    return name.title() if name.isupper() else name
+
+
+def _iso(day: str | None) -> str | None:
+    """A day with its year as ``YYYY-MM-DD``."""
+    if day is None or not (year := re.search(r"\b\d{4}\b", day)):
+        return None
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", day):
+        return day
+    month = re.search(r"(?i)\b(" + "|".join(_MONTHS) + r")", day)
+    number = re.search(r"\b\d{1,2}\b", day)
+    if month is None or number is None:
+        return None  # 03/04/2023 may be two days
+    try:
+        return Date(int(year.group()), _MONTHS.index(month.group(1).lower()) + 1, int(number.group())).isoformat()
+    except ValueError:
+        return None
+
+
+@functools.cache
+def _places() -> frozenset[str]:
+    """Names of places in any language of the bundled lists, for datelines that end in a colon."""
+    found: set[str] = set()
+
+    def take(value: Any) -> None:
+        if isinstance(value, str):
+            found.add(value.casefold())
+        elif isinstance(value, Mapping):
+            for part in itertools.chain(value.keys(), value.values()):
+                take(part)
+        elif isinstance(value, list):
+            for part in value:
+                take(part)
+
+    from importlib.resources import files
+
+    take(yaml.safe_load(files("conflict_framing.data").joinpath("places.yaml").read_text("utf-8")))
+    take(yaml.safe_load(files("conflict_framing.analysis").joinpath("lexicon.yaml").read_text("utf-8"))["cities"])
+    return frozenset(found)
+
+
+# --- one article ---------------------------------------------------------------------------------
+
+
+def parse_article(
+    text: str,
+    *,
+    document: str = "",
+    outlet: str | None = None,
+    date: str | None = None,
+    place: str | None = None,
+    headline: str | None = None,
+    extras: Mapping[str, Any] | None = None,
+) -> Article:
+    """Split a text into sentences and tell headline, headings and dateline.
+
+    Args:
+        text: with ``\\n`` line ends.
+        document: names the article among others.
+        outlet: who published it.
+        date: when.
+        place: where it was written or plays.
+        headline: where it is known; it counts as a sentence only if the text begins with it.
+        extras: what else is known of it.
+
+    Raises:
+        UserError: no sentence in the text.
+    """
+    spans = split_sentences(text)
+    if not spans:
+        raise UserError(f"{document or 'The article'}: no sentence in it.")
+    spans, given = _without_stamp(text, spans, headline)
+    paragraphs = [list(group) for _, group in itertools.groupby(spans, key=lambda span: span.paragraph)]
+    sentences: list[ArticleSentence] = []
+    dateline: Dateline | None = None
+    for number, paragraph in enumerate(paragraphs):
+        kind: Kind = "body"
+        last = number == len(paragraphs) - 1
+        if given is not None and paragraph[0] == given:
+            kind = "headline"
+        elif number == 0 and given is None and not last and _is_headline(paragraph):
+            kind = "headline"
+        elif is_heading(paragraph) and not last:
+            kind = "heading"
+        begun = any(sentence.kind == "body" for sentence in sentences)
+        if dateline is None and not begun and (number == 0 or kind != "headline"):
+            # A headline may look like one only where it tells a day or an agency, and nothing else.
+            dateline = find_dateline(paragraph[0].text, alone=True)
+            if dateline is not None:
+                short = _cut(text, paragraph[0], dateline)
+                paragraph = ([short] if short else []) + paragraph[1:]
+                kind = "body"
+        sentences += [ArticleSentence(s.text, s.start, s.end, s.paragraph, kind) for s in paragraph]
+    if not sentences:
+        raise UserError(f"{document or 'The article'}: no sentence in it besides a dateline.")
+    found = next((sentence.text for sentence in sentences if sentence.kind == "headline"), None)
+    return Article(
+        text,
+        tuple(sentences),
+        document,
+        outlet,
+        date or (dateline.date if dateline else None),
+        place or (dateline.place if dateline else None),
+        headline or found,
+        dateline.text.strip() if dateline else None,
+        dict(extras or {}),
+    )
+
+
+def article_of_rows(rows: Sequence[Mapping[str, Any]], columns: ArticleColumns) -> Article:
+    """An article of a table with a sentence a row; rows stay as they are, and none is split.
+
+    Its text is the rows' texts, a line each.
+    """
+    texts = [str(row[columns.text]) for row in rows]
+    starts = itertools.accumulate((len(text) + 1 for text in texts), initial=0)
+    sentences, dateline = [], None
+    for number, (row, text, start) in enumerate(zip(rows, texts, starts, strict=False)):
+        kind: Kind = "headline" if number == 0 and len(rows) > 1 and _reads_as_title(text, _LONGEST_HEADLINE) else "body"
+        found = None
+        if dateline is None and number < 2:
+            dateline = found = find_dateline(text)
+        cut = len(found.text) if found else len(text) - len(text.lstrip())
+        # Rows say nothing of paragraphs.
+        sentences.append(ArticleSentence(text[cut:].rstrip(), start + cut, start + len(text.rstrip()), 0, kind, cut, row))
+    first = rows[0]
+    return Article(
+        "\n".join(texts),
+        tuple(sentences),
+        _string(first.get(columns.document)) or "",
+        _string(first.get(columns.outlet)),
+        _string(first.get(columns.date)) or (dateline.date if dateline else None),
+        _string(first.get(columns.place)) or (dateline.place if dateline else None),
+        _string(first.get(columns.headline)),
+        dateline.text.strip() if dateline else None,
+    )
+
+
+def _cut(text: str, span: Span, dateline: Dateline) -> Span | None:
+    """The sentence without its dateline; None where nothing is left."""
+    rest = span.text[len(dateline.text) :].lstrip()
+    if not any(character.isalnum() for character in rest):
+        return None
+    return replace(span, text=rest, start=_skip(text, span, len(span.text) - len(rest)))
+
+
+def _skip(text: str, span: Span, count: int) -> int:
+    """Where in the article the folded sentence's character ``count`` stands."""
+    place = span.start
+    for character in span.text[:count]:
+        while character != " " and text[place].isspace():
+            place += 1
+        place += 1
+    while place < span.end and text[place].isspace():
+        place += 1
+    return place
+
+
+def _without_stamp(text: str, spans: list[Span], headline: str | None) -> tuple[list[Span], Span | None]:
+    """Cut a day off the beginning, and the known headline from the sentence that it runs into."""
+    first = spans[0]
+    if headline and (stamp := _STAMP.match(first.text)):
+        first = replace(first, text=first.text[stamp.end() :], start=_skip(text, first, stamp.end()))
+    wanted = " ".join(headline.split()) if headline else ""
+    if not wanted or not first.text.startswith(wanted):
+        return spans if first.text == spans[0].text else [first, *spans[1:]], None
+    length = len(wanted) + (first.text[len(wanted) : len(wanted) + 1] == ".")
+    rest = first.text[length:].lstrip()
+    end = _skip(text, first, length)
+    shift = [replace(span, paragraph=span.paragraph + 1) for span in spans[1:]]
+    if not rest:
+        return [first, *shift], first
+    title = Span(first.text[:length], first.start, end - (len(text[:end]) - len(text[:end].rstrip())), first.paragraph)
+    body = Span(rest, end, first.end, first.paragraph + 1)
+    return [title, body, *shift], title
+
+
+def _reads_as_title(text: str, longest: int) -> bool:
+    return len(text) <= longest and (text.rstrip()[-1:].isalnum() or text.rstrip()[-1:] in "'’\"”)%")
+
+
+def _is_headline(paragraph: Sequence[Span]) -> bool:
+    text = paragraph[-1].text
+    quoted = text[-1] in "\"”'’" and text[-2:-1] in ".!?"
+    return len(paragraph) == 1 and not quoted and (_reads_as_title(text, _LONGEST_HEADLINE) or text[-1] == "?")
+
+
+def is_heading(paragraph: Sequence[Span]) -> bool:
+    """Whether a paragraph is a heading inside an article: one short line without a full stop."""
+    text = paragraph[0].text
+    return len(paragraph) == 1 and len(text) <= _LONGEST_HEADING and text[-1].isalnum()
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def read_articles(
+    inputs: Sequence[str | Path],
+    *,
+    columns: ArticleColumns | None = None,
+    encoding: str = "utf-8",
+    format: Format | None = None,
+) -> Iterator[Article | BadRow]:
+    """The articles of files and folders, in order.
+
+    Text files hold an article each, HTML files too (main text, title, outlet and date by trafilatura, Barbaresi
+    2021). A row of a table is an article, unless rows share a document: then rows are sentences, and those of one
+    document, which must stand together, are its article. Folders are read with all that is in them.
+
+    Args:
+        inputs: files and folders; ``-`` is standard input.
+        columns: of tables.
+        encoding: of text formats.
+        format: overrides what the names say.
+
+    Raises:
+        UserError: an input is missing, unreadable, of no known format, or has no column of texts.
+    """
+    columns = columns or ArticleColumns()
+    for path in _files(inputs):
+        name = str(path)
+        if name.lower().endswith(_HTML) and format is None:
+            yield read_html(read_text(name, encoding), document=name)
+            continue
+        kind = format or ("text" if name == STDIN else format_of(name))
+        if kind == "text":
+            yield parse_article(read_text(name, encoding), document="standard input" if name == STDIN else name)
+        else:
+            yield from _table_articles(name, kind, columns, encoding)
+
+
+def _files(inputs: Sequence[str | Path]) -> Iterator[str]:
+    for given in inputs:
+        if str(given) == STDIN or not Path(given).is_dir():
+            if str(given) != STDIN:
+                require_file(given)
+            yield str(given)
+            continue
+        found = [path for path in sorted(Path(given).rglob("*")) if path.is_file() and _is_known(path)]
+        if not found:
+            raise UserError(f"{given}: no articles in this folder; expected .txt, .md, .html or tables.")
+        yield from map(str, found)
+
+
+def _is_known(path: Path) -> bool:
+    if path.name.startswith(".") or path.name.lower().endswith(_HTML):
+        return not path.name.startswith(".")
+    try:
+        format_of(path)
+    except UserError:
+        return False
+    return True
+
+
+def read_html(page: str, document: str = "") -> Article:
+    """The article of an HTML page, without navigation and the like.
+
+    Raises:
+        UserError: no article in the page.
+        MissingExtraError: trafilatura is not installed.
+    """
+    try:
+        import trafilatura
+    except ImportError as error:
+        raise MissingExtraError(error.name or "trafilatura", "analysis", "Reading HTML") from None
+
+    found = trafilatura.bare_extraction(page, with_metadata=True, include_comments=False, include_tables=False)
+    if found is None or not found.text or not found.text.strip():
+        raise UserError(f"{document or 'The page'}: no article was found in this HTML page.")
+    # One line is one paragraph in trafilatura's text.
+    text = "\n\n".join(line.strip() for line in found.text.splitlines() if line.strip())
+    title = " ".join((found.title or "").split()) or None
+    if title and not text.startswith(title):
+        text = f"{title}\n\n{text}"
+    return parse_article(text, document=document, outlet=found.sitename or found.hostname, date=found.date, headline=title)
+
+
+def _table_articles(path: str, kind: Format, columns: ArticleColumns, encoding: str) -> Iterator[Article | BadRow]:
+    rows: list[Row] = []
+    for row in read_table(path, encoding=encoding, format=kind):
+        if isinstance(row, BadRow):
+            yield row
+        else:
+            rows.append(row)
+    if not rows:
+        raise UserError(f"{path}: no rows in it.")
+    names = {name for row in rows for name in row.values}
+    if columns.text not in names:
+        raise missing_column(columns.text, sorted(names), path, "--text-column")
+    usable = []
+    for row in rows:
+        text = row.values.get(columns.text)
+        if isinstance(text, str) and any(character.isalnum() for character in text):
+            usable.append(row)
+        else:
+            yield BadRow(row.path, row.line, f"expected text in column '{columns.text}'", str(row.values))
+    documents = [_string(row.values.get(columns.document)) for row in usable]
+    if len(set(documents) - {None}) < sum(document is not None for document in documents):
+        for _, group in itertools.groupby(zip(documents, usable, strict=True), key=lambda pair: pair[0]):
+            yield article_of_rows([row.values for _, row in group], columns)
+        return
+    carried = {columns.text, columns.document, columns.outlet, columns.date, columns.place, columns.headline}
+    for document, row in zip(documents, usable, strict=True):
+        given = row.values
+        yield parse_article(
+            str(given[columns.text]).replace("\r\n", "\n").replace("\r", "\n"),
+            document=document or f"{row.path}:{row.line}",
+            outlet=_string(given.get(columns.outlet)),
+            date=_string(given.get(columns.date)),
+            place=_string(given.get(columns.place)),
+            headline=_string(given.get(columns.headline)),
+            extras={name: value for name, value in given.items() if name not in carried},
+        )
+
+
+def _string(value: Any) -> str | None:
+    return None if value is None or value == "" else str(value)
+
+
+def article_rows(article: Article) -> list[dict[str, Any]]:
+    """The sentences as rows of a table.
+
+    A table's own rows come back as they were; else ``document, sentence, start, end, kind, outlet, date, place,
+    text`` and the extras.
+    """
+    if article.by_rows:
+        return [dict(sentence.row or {}) for sentence in article.sentences]
+    taken = ("document", "sentence", "start", "end", "kind", "outlet", "date", "place", "text")
+    extras = {f"article_{name}" if name in taken else name: value for name, value in article.extras.items()}
+    return [
+        {
+            "document": article.document,
+            "sentence": number,
+            "start": sentence.start,
+            "end": sentence.end,
+            "kind": sentence.kind,
+            "outlet": article.outlet,
+            "date": article.date,
+            "place": article.place,
+            "text": sentence.text,
+            **extras,
+        }
+        for number, sentence in enumerate(article.sentences, start=1)
+    ]
