@@ -4,12 +4,12 @@ A headline, the headings inside and the dateline ("KYIV, May 3 (Agency) —") ar
 that make the article. The dateline is cut off: it is not part of the sentence that is judged, and no speaker.
 """
 
+import datetime
 import functools
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date as Date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -158,7 +158,9 @@ def _iso(day: str | None) -> str | None:
     if month is None or number is None:
         return None  # 03/04/2023 may be two days
     try:
-        return Date(int(year.group()), _MONTHS.index(month.group(1).lower()) + 1, int(number.group())).isoformat()
+        return datetime.date(
+            int(year.group()), _MONTHS.index(month.group(1).lower()) + 1, int(number.group())
+        ).isoformat()
     except ValueError:
         return None
 
@@ -222,9 +224,9 @@ def parse_article(
     for number, paragraph in enumerate(paragraphs):
         kind: Kind = "body"
         last = number == len(paragraphs) - 1
-        if given is not None and paragraph[0] == given:
-            kind = "headline"
-        elif number == 0 and given is None and not last and _is_headline(paragraph):
+        if (given is not None and paragraph[0] == given) or (
+            number == 0 and given is None and not last and _is_headline(paragraph)
+        ):
             kind = "headline"
         elif is_heading(paragraph) and not last:
             kind = "heading"
@@ -262,13 +264,17 @@ def article_of_rows(rows: Sequence[Mapping[str, Any]], columns: ArticleColumns) 
     starts = itertools.accumulate((len(text) + 1 for text in texts), initial=0)
     sentences, dateline = [], None
     for number, (row, text, start) in enumerate(zip(rows, texts, starts, strict=False)):
-        kind: Kind = "headline" if number == 0 and len(rows) > 1 and _reads_as_title(text, _LONGEST_HEADLINE) else "body"
+        kind: Kind = (
+            "headline" if number == 0 and len(rows) > 1 and _reads_as_title(text, _LONGEST_HEADLINE) else "body"
+        )
         found = None
         if dateline is None and number < 2:
             dateline = found = find_dateline(text)
         cut = len(found.text) if found else len(text) - len(text.lstrip())
         # Rows say nothing of paragraphs.
-        sentences.append(ArticleSentence(text[cut:].rstrip(), start + cut, start + len(text.rstrip()), 0, kind, cut, row))
+        sentences.append(
+            ArticleSentence(text[cut:].rstrip(), start + cut, start + len(text.rstrip()), 0, kind, cut, row)
+        )
     first = rows[0]
     return Article(
         "\n".join(texts),
@@ -365,7 +371,7 @@ def read_articles(
     columns = columns or ArticleColumns()
     for path in _files(inputs):
         name = str(path)
-        if name.lower().endswith(_HTML) and format is None:
+        if is_html(name) and format is None:
             yield read_html(read_text(name, encoding), document=name)
             continue
         kind = format or ("text" if name == STDIN else format_of(name))
@@ -373,6 +379,10 @@ def read_articles(
             yield parse_article(read_text(name, encoding), document="standard input" if name == STDIN else name)
         else:
             yield from _table_articles(name, kind, columns, encoding)
+
+
+def is_html(path: str | Path) -> bool:
+    return str(path).lower().endswith(_HTML)
 
 
 def _files(inputs: Sequence[str | Path]) -> Iterator[str]:
@@ -389,7 +399,7 @@ def _files(inputs: Sequence[str | Path]) -> Iterator[str]:
 
 
 def _is_known(path: Path) -> bool:
-    if path.name.startswith(".") or path.name.lower().endswith(_HTML):
+    if path.name.startswith(".") or is_html(path):
         return not path.name.startswith(".")
     try:
         format_of(path)
@@ -418,7 +428,9 @@ def read_html(page: str, document: str = "") -> Article:
     title = " ".join((found.title or "").split()) or None
     if title and not text.startswith(title):
         text = f"{title}\n\n{text}"
-    return parse_article(text, document=document, outlet=found.sitename or found.hostname, date=found.date, headline=title)
+    return parse_article(
+        text, document=document, outlet=found.sitename or found.hostname, date=found.date, headline=title
+    )
 
 
 def _table_articles(path: str, kind: Format, columns: ArticleColumns, encoding: str) -> Iterator[Article | BadRow]:

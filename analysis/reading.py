@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, StrictUndefined
 from rich.console import Console, Group, RenderableType
@@ -14,15 +14,26 @@ from rich.table import Table
 from rich.text import Text
 
 from ..data.codebook import Codebook
-from ..data.errors import UserError
-from ..data.sentences import Span, split_sentences
+from ..data.sentences import Span
 from ..model.classifier import CheckpointClassifier, Prediction
 from ..model.explain import Explanation
+from .articles import Article, is_heading, parse_article
 from .explanation import AGAINST, CAVEAT, FOR, completeness, pieces, shaded, strongest
+from .sources import Attribution, attribute
 
 # Fainter words are not marked in the page.
 _FAINT = 0.1
 _NAMED = 4
+_SOURCE_WIDTH = 28
+
+
+class ReadSentence(NamedTuple):
+    """A sentence with what is known of it."""
+
+    span: Span
+    prediction: Prediction
+    explanation: Explanation | None
+    source: Attribution | None
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,7 @@ class Reading:
         sentences: each span with its prediction, in order.
         codebook: of the labels, in the order of the legend.
         explanations: of the sentences, in the same order; None where they were not asked for.
+        sources: who each sentence is attributed to, in the same order; None where it was not asked for.
         article: whether the sentences are an article, which may have headings; else they are single texts.
     """
 
@@ -41,6 +53,7 @@ class Reading:
     sentences: list[tuple[Span, Prediction]]
     codebook: Codebook
     explanations: list[Explanation] | None = None
+    sources: list[Attribution] | None = None
     article: bool = True
 
     def counts(self) -> dict[str, int]:
@@ -48,41 +61,49 @@ class Reading:
         found = Counter(prediction.label for _, prediction in self.sentences)
         return {name: found[name] for name in self.codebook.label_names}
 
-    def paragraphs(self) -> list[list[tuple[Span, Prediction, Explanation | None]]]:
-        grouped: dict[int, list[tuple[Span, Prediction, Explanation | None]]] = {}
-        for (span, prediction), explanation in zip(self.sentences, self._explanations(), strict=True):
-            grouped.setdefault(span.paragraph, []).append((span, prediction, explanation))
+    def paragraphs(self) -> list[list["ReadSentence"]]:
+        grouped: dict[int, list[ReadSentence]] = {}
+        for (span, prediction), explanation, source in zip(
+            self.sentences, self._explanations(), self._sources(), strict=True
+        ):
+            grouped.setdefault(span.paragraph, []).append(ReadSentence(span, prediction, explanation, source))
         return list(grouped.values())
+
+    def _sources(self) -> Sequence[Attribution | None]:
+        return self.sources or [None] * len(self.sentences)
 
     def _explanations(self) -> Sequence[Explanation | None]:
         return self.explanations or [None] * len(self.sentences)
 
 
 def read_article(
-    article: str,
+    article: str | Article,
     classifier: CheckpointClassifier,
     *,
     title: str = "",
     among: list[str] | None = None,
     explained: bool = False,
+    sources: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Reading:
-    """Split an article into sentences and label each.
+    """Split an article into sentences and label each, without its dateline.
 
     Args:
-        article: plain text.
+        article: plain text, or an article that was read before.
         classifier: what labels.
         title: shown above the article.
         among: choose among these labels only.
         explained: also attribute each label to the words of its sentence, which takes a second a sentence.
+        sources: also tell who each sentence is attributed to, which needs the extra ``analysis``.
         on_progress: called with sentences explained and sentences in all.
 
     Raises:
         UserError: no sentence in the text, or an unknown label in ``among``.
     """
-    spans = split_sentences(article)
-    if not spans:
-        raise UserError(f"{title or 'The article'}: no sentence in it.")
+    if isinstance(article, str):
+        article = parse_article(article, document=title)
+    attributions = attribute(article) if sources else None
+    spans = [Span(s.text, s.start, s.end, s.paragraph) for s in article.sentences]
     predictions = classifier.predict([span.text for span in spans], among=among)
     names = among or classifier.classes_
     sentences = list(zip(spans, predictions, strict=True))
@@ -90,7 +111,7 @@ def read_article(
     for place, span in enumerate(spans if explained else [], start=1):
         explanations.append(classifier.explain(span.text, among=among))
         on_progress(place, len(spans))
-    return Reading(title, sentences, classifier.codebook.only(names), explanations if explained else None)
+    return Reading(title, sentences, classifier.codebook.only(names), explanations if explained else None, attributions)
 
 
 def read_texts(texts: Sequence[str], explanations: Sequence[Explanation], classifier: CheckpointClassifier) -> Reading:
@@ -107,20 +128,22 @@ def to_terminal(reading: Reading) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
+    if reading.sources is not None:
+        table.add_column(max_width=_SOURCE_WIDTH, overflow="fold")
     table.add_column(ratio=1, overflow="fold")
-    previous = None
-    for (span, prediction), explanation in zip(reading.sentences, reading._explanations(), strict=True):
-        if previous is not None and span.paragraph != previous:
+    for number, paragraph in enumerate(reading.paragraphs()):
+        if number:
             table.add_row()
-        previous = span.paragraph
-        style = _style(codebook, prediction.label)
-        table.add_row(
-            Text(codebook.title(prediction.label), style=style),
-            Text(f"{prediction.score:.0%}", style="dim"),
-            (shaded(explanation) if explanation else Text(span.text, style=style)).append(
-                " [cut]" * prediction.truncated
-            ),
-        )
+        for span, prediction, explanation, source in paragraph:
+            style = _style(codebook, prediction.label)
+            table.add_row(
+                Text(codebook.title(prediction.label), style=style),
+                Text(f"{prediction.score:.0%}", style="dim"),
+                *([] if source is None else [Text(source.source or "", style="italic")]),
+                (shaded(explanation) if explanation else Text(span.text, style=style)).append(
+                    " [cut]" * prediction.truncated
+                ),
+            )
     legend = Text("  ").join(
         Text(f"{codebook.title(name)} {count}", style=_style(codebook, name))
         for name, count in reading.counts().items()
@@ -155,7 +178,7 @@ def to_html(reading: Reading) -> str:
     places = {label["name"]: label["place"] for label in labels}
     paragraphs = [
         {
-            "heading": reading.article and _is_heading([span for span, _, _ in sentences]),
+            "heading": reading.article and is_heading([sentence.span for sentence in sentences]),
             "sentences": [
                 {
                     "pieces": list(pieces(explanation)) if explanation else [(span.text, 0.0)],
@@ -164,8 +187,9 @@ def to_html(reading: Reading) -> str:
                     "truncated": prediction.truncated,
                     "bars": [(places[name], value) for name, value in prediction.probabilities.items()],
                     "moved": _moved(explanation, codebook) if explanation else None,
+                    "source": _source(source) if source else None,
                 }
-                for span, prediction, explanation in sentences
+                for span, prediction, explanation, source in sentences
             ],
         }
         for sentences in reading.paragraphs()
@@ -179,6 +203,7 @@ def to_html(reading: Reading) -> str:
         paragraphs=paragraphs,
         total=len(reading.sentences),
         explained=reading.explanations is not None,
+        attributed=reading.sources is not None,
         shaded=not reading.article,
         caveat=CAVEAT,
         hues={"for": FOR, "against": AGAINST},
@@ -195,6 +220,10 @@ def _moved(explanation: Explanation, codebook: Codebook) -> dict[str, Any]:
     }
 
 
-def _is_heading(spans: Sequence[Span]) -> bool:
-    text = spans[0].text
-    return len(spans) == 1 and len(text) <= 110 and text[-1].isalnum()
+def _source(attribution: Attribution) -> dict[str, str]:
+    """Who says it, for the page; a sentence in the outlet's own voice has no name and no type."""
+    return {
+        "name": attribution.source or "",
+        "type": (attribution.source_type or "").replace("_", " "),
+        "cue": attribution.cue or "",
+    }

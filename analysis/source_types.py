@@ -13,17 +13,12 @@ SourceType = Literal[
 ]
 SOURCE_TYPES: tuple[SourceType, ...] = get_args(SourceType)
 
-# These give way to any other word: "UN officials", "rebel authorities", "aid workers".
-_WEAK = frozenset(
-    "official officials state authority authorities delegation coalition department officer general local locals worker people men"
-    " women woman man family community monitor press wire relief institute observer partners troops major intelligence union stall"
-    " human rights president king foundation activist engineer owner reader volunteer journalist"
-    " tribunal commander daily weekly media reporter correspondent".split()
-)
 # What stands behind these is about the head, not the head.
 _BREAK = re.compile(r"\s*,\s*|\s+(?:of|for|at|in|with|from|who|whom|which|that|by|near|on|to|and)\s+")
 # "Hamas-run", "rebel-held": who runs it is not what it is.
-_RUN_BY = re.compile(r"\S+-(?:run|led|backed|controlled|aligned|linked|held|based|allied|affiliated|occupied|appointed)\b")
+_RUN_BY = re.compile(
+    r"\S+-(?:run|led|backed|controlled|aligned|linked|held|based|allied|affiliated|occupied|appointed)\b"
+)
 
 
 _SHORT = re.compile(r"\b([A-Z][a-z]+)\.|\b(Gen|Col|Lt|Maj|Capt|Sgt|Cpl|Brig|Pol|Dr|Gov|Sen)\b")
@@ -39,6 +34,11 @@ def lexicon() -> Mapping[str, Any]:
     """The parts of ``lexicon.yaml``."""
     text = files("conflict_framing.analysis").joinpath("lexicon.yaml").read_text("utf-8")
     return cast(Mapping[str, Any], yaml.safe_load(text))
+
+
+@functools.cache
+def _words(kind: str) -> frozenset[str]:
+    return frozenset(lexicon()[kind])
 
 
 @functools.cache
@@ -62,12 +62,12 @@ def _lookup(match: str) -> SourceType:
     return "unknown"
 
 
-def _hits(text: str) -> list[tuple[str, SourceType]]:
-    return [(match.group(), _lookup(match.group())) for match in _patterns()[0].finditer(text)]
+def _hits(text: str) -> list[tuple[int, int, SourceType]]:
+    return [(*match.span(), _lookup(match.group())) for match in _patterns()[0].finditer(text)]
 
 
 def _is_weak(word: str) -> bool:
-    return word.lower() in _WEAK or word.lower().removesuffix("s") in _WEAK
+    return word.lower() in _words("weak") or word.lower().removesuffix("s") in _words("weak")
 
 
 def source_type(descriptions: Iterable[str], countries: Sequence[bool] = ()) -> SourceType:
@@ -84,13 +84,16 @@ def source_type(descriptions: Iterable[str], countries: Sequence[bool] = ()) -> 
     weak: SourceType | None = None
     for place, description in enumerate(descriptions):
         text = _RUN_BY.sub(" ", _SHORT.sub(_spelled_out, description))
-        head, *rest = _BREAK.split(text)
-        for part, backwards in ((head, True), *((part, False) for part in rest)):
-            hits = _hits(part)
-            for word, type_ in reversed(hits) if backwards else hits:
-                if not _is_weak(word):
-                    return type_
-                weak = weak or type_
+        hits = _hits(text)
+        # "of" and the like inside a name ("Ministry of Defence") part nothing.
+        end = next(
+            (b.start() for b in _BREAK.finditer(text) if not any(f <= b.start() < t for f, t, _ in hits)), len(text)
+        )
+        head = [hit for hit in hits if hit[0] < end]
+        for start, stop, type_ in (*reversed(head), *hits[len(head) :]):
+            if not _is_weak(text[start:stop]):
+                return type_
+            weak = weak or type_
         if weak is None and place < len(countries) and countries[place]:
             weak = "government_or_military"
     return weak or "unknown"

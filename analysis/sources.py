@@ -104,7 +104,7 @@ def attribute(article: Article) -> list[Attribution]:
     label: _Source | None = None  # whose turn it is in a transcript
     for sentence in sentences:
         paragraph = sentence.paragraph
-        if label is not None and (not sentences[sentence.place - 1].paragraph == paragraph):
+        if label is not None and sentences[sentence.place - 1].paragraph != paragraph:
             label = None
         cue = _find_label(sentence, people) or _find_cue(sentence)
         if cue is None and label is not None:
@@ -199,10 +199,6 @@ class _Cue:
         return sentence.text[sentence.lead + first.idx : sentence.lead + last.idx + len(last.text)]
 
 
-_NOBODY = frozenset(
-    "who which that this these those there you one nobody none everyone everybody someone somebody anyone no what we i"
-    " us me nothing something everything whoever neither both".split()
-)
 _HYPOTHETICAL = frozenset(("would", "could", "should", "might", "may", "can", "must", "to", "'d", "will", "shall"))
 _SUBJECTS = ("nsubj", "nsubjpass", "csubj")
 _CONTENT = ("ccomp", "xcomp", "parataxis")
@@ -262,7 +258,7 @@ def _is_nobody(token: Any) -> bool:
     """Whether a subject points to no source: "who", "nobody", "we" (but not the WHO, nor "one of the women")."""
     if len(token.text) > 1 and token.text.isupper():
         return False
-    return token.lower_ in _NOBODY and not any(c.dep_ == "prep" and c.lower_ == "of" for c in token.children)
+    return token.lower_ in _nouns("nobody") and not any(c.dep_ == "prep" and c.lower_ == "of" for c in token.children)
 
 
 def _is_reporting(lemma: str) -> bool:
@@ -277,17 +273,34 @@ def _is_asserted(verb: Any, sentence: _Sentence) -> bool:
             mark = [c.lower_ for c in token.children if c.dep_ in ("mark", "advmod") and c.i < token.i]
             if token is not verb or "as" not in mark:
                 return False
-        elif token.dep_ in ("relcl", "acl", "pcomp", "csubj", "xcomp", "pobj", "dobj", "attr", "appos", "nmod", "compound"):
+        elif token.dep_ in (
+            "relcl",
+            "acl",
+            "pcomp",
+            "csubj",
+            "xcomp",
+            "pobj",
+            "dobj",
+            "attr",
+            "appos",
+            "nmod",
+            "compound",
+        ):
             return False
         elif token.dep_ == "ccomp":
             # A clause inside another report is that report's content; a parenthesis is none.
-            if _is_reporting(token.head.lemma_.lower()) and _subject(token.head) is not None and (
-                token.i > token.head.i and not sentence.is_quoted(token.head)
-            ) and not _is_parenthesis(token):
+            if (
+                _is_reporting(token.head.lemma_.lower())
+                and _subject(token.head) is not None
+                and (token.i > token.head.i and not sentence.is_quoted(token.head))
+                and not _is_parenthesis(token)
+            ):
                 return False
         elif token.dep_ == "conj" and token is verb:
             head = token.head
-            if not any(c.dep_ in ("nsubj", "ccomp") for c in verb.children) and head.lemma_.lower() not in _verbs("saying"):
+            if not any(c.dep_ in ("nsubj", "ccomp") for c in verb.children) and head.lemma_.lower() not in _verbs(
+                "saying"
+            ):
                 return False
         token = token.head
     return True
@@ -351,9 +364,13 @@ def _reports(verb: Any, lemma: str, sentence: _Sentence, is_text: bool) -> bool:
         return True
     if lemma in _verbs("speaking"):
         return any(
-            c.dep_ in ("advcl", "xcomp", "ccomp") and c.lower_ in ("saying", "adding", "claiming", "insisting", "stating")
+            c.dep_ in ("advcl", "xcomp", "ccomp")
+            and c.lower_ in ("saying", "adding", "claiming", "insisting", "stating")
             for c in children
-        ) or (lemma == "give" and any(c.dep_ == "dobj" and c.lower_ in ("assurance", "assurances", "figures") for c in children))
+        ) or (
+            lemma == "give"
+            and any(c.dep_ == "dobj" and c.lower_ in ("assurance", "assurances", "figures") for c in children)
+        )
     return False
 
 
@@ -383,7 +400,12 @@ def _passive(verb: Any, lemma: str) -> _Cue | None:
     if lemma in _verbs("quoting") and passive and any(c.lower_ == "as" for c in children):
         return _Cue(_subject(verb), (verb,), "passive")
     marked = any(c.lower_ == "as" and c.dep_ in ("mark", "advmod", "prep") for c in children)
-    if verb.tag_ == "VBN" and marked and by is not None and verb.dep_ in ("advcl", "ROOT", "acl", "conj", "ccomp", "prep"):
+    if (
+        verb.tag_ == "VBN"
+        and marked
+        and by is not None
+        and verb.dep_ in ("advcl", "ROOT", "acl", "conj", "ccomp", "prep")
+    ):
         return _Cue(by, (verb,), "according_to")
     if not passive or verb.dep_ not in ("ROOT", "ccomp", "parataxis", "conj"):
         return None
@@ -416,8 +438,8 @@ _OWN_VIEW = re.compile(
 
 def _phrase_cue(sentence: _Sentence) -> _Cue | None:
     for number, pattern in enumerate(_PHRASES):
-        for match in pattern.finditer(sentence.text):
-            head = _phrase_head(sentence, match.end())
+        for found in pattern.finditer(sentence.text):
+            head = _phrase_head(sentence, found.end())
             if head is None or sentence.is_quoted(head):
                 continue
             # "For the farmers, …" is a source only where it goes on to tell a view.
@@ -427,7 +449,7 @@ def _phrase_cue(sentence: _Sentence) -> _Cue | None:
                 continue
             if _is_hearsay_head(head):
                 head = None
-            return _Cue(head, _tokens(sentence, match.start(), match.end()), "according_to")
+            return _Cue(head, _tokens(sentence, found.start(), found.end()), "according_to")
     if match := _OWN_VIEW.search(sentence.text):
         owners = [
             token
@@ -477,11 +499,17 @@ def _after_quotation(sentence: _Sentence) -> _Cue | None:
     for quoted in sentence.quoted:
         if _words(sentence.text[quoted.start : quoted.end]) < 3:
             continue
-        after = [t for t in sentence.doc if sentence.lead + t.idx > quoted.end and not t.is_space and not t.is_punct][:8]
+        after = [t for t in sentence.doc if sentence.lead + t.idx > quoted.end and not t.is_space and not t.is_punct][
+            :8
+        ]
         if not after:
             continue
         first = after[0]
-        if first.pos_ == "VERB" and first.tag_ in ("VBD", "VBZ", "VBP") and first.lemma_.lower() not in ("be", "have", "do"):
+        if (
+            first.pos_ == "VERB"
+            and first.tag_ in ("VBD", "VBZ", "VBP")
+            and first.lemma_.lower() not in ("be", "have", "do")
+        ):
             head = _phrase_head(sentence, sentence.lead + first.idx + len(first.text))
             if head is not None and head.i - first.i < 9 and not _is_nobody(head):
                 return _Cue(head, (first,), "inverted")
@@ -499,7 +527,11 @@ def _at_end(sentence: _Sentence) -> _Cue | None:
     for place, verb in list(enumerate(tokens))[:-9:-1]:
         if verb.pos_ not in ("VERB", "AUX"):
             continue
-        if verb.tag_ not in ("VBD", "VBZ", "VBP") or verb.lemma_.lower() not in _verbs("saying") or sentence.is_quoted(verb):
+        if (
+            verb.tag_ not in ("VBD", "VBZ", "VBP")
+            or verb.lemma_.lower() not in _verbs("saying")
+            or sentence.is_quoted(verb)
+        ):
             return None
         chunk = next((c for c in sentence.doc.noun_chunks if c.end == verb.i), None)
         if chunk is None or place < 5 or _is_nobody(chunk.root) or verb.dep_ == "relcl":
@@ -510,9 +542,9 @@ def _at_end(sentence: _Sentence) -> _Cue | None:
 
 def _hearsay(sentence: _Sentence) -> _Cue | None:
     for token in sentence.doc:
-        if token.lower_ in _nouns("hearsay_adverbs") and not sentence.is_quoted(token) and token.dep_ == "advmod":
-            if token.head.dep_ in ("ROOT", "conj", "ccomp"):
-                return _Cue(None, (token,), "passive")
+        adverb = token.lower_ in _nouns("hearsay_adverbs") and token.dep_ == "advmod"
+        if adverb and token.head.dep_ in ("ROOT", "conj", "ccomp") and not sentence.is_quoted(token):
+            return _Cue(None, (token,), "passive")
     return None
 
 
@@ -529,7 +561,10 @@ def _find_label(sentence: _Sentence, people: "_Sources") -> _Cue | None:
     upper = who.isupper() and people.labels.get(who, 0) > 1
     name = people.knows(words[-1])
     # "writes: …" and "gave the figures: …" are clauses.
-    if any(t.pos_ in ("VERB", "AUX") and t.i < len(sentence.doc[: len(words)]) for t in sentence.doc[: len(words)]) and not upper:
+    if (
+        any(t.pos_ in ("VERB", "AUX") and t.i < len(sentence.doc[: len(words)]) for t in sentence.doc[: len(words)])
+        and not upper
+    ):
         return None
     if not (upper or ((name or is_known_word(who)) and (len(rest.split()) > 2))):
         return None
@@ -573,8 +608,23 @@ class _Mention:
     who: bool = False
 
 
-_ARTICLES = ("the", "a", "an", "this", "that", "these", "those", "some", "one", "its", "his", "her", "their", "our", "my")
-_NAME_JOINS = frozenset(("al", "bin", "ibn", "bint", "de", "del", "la", "van", "von", "der", "el", "abu", "umm", "ben", "da", "dos", "du"))
+_ARTICLES = (
+    "the",
+    "a",
+    "an",
+    "this",
+    "that",
+    "these",
+    "those",
+    "some",
+    "one",
+    "its",
+    "his",
+    "her",
+    "their",
+    "our",
+    "my",
+)
 
 
 def _is_title(word: str) -> bool:
@@ -617,11 +667,18 @@ def _mention(head: Any, sentence: _Sentence, possessor: bool = False, known: Col
     age = bool(re.match(r",\s\d{1,2}\b", sentence.text[start + len(text) :]))
     seen = bool(words) and _is_known(_fold(words[-1]), known)
     person = bool(words) and (seen or titled or human_title or told or age or (entity == "PERSON" and not institution))
-    if person and (is_known_word(words[-1]) or words[-1].lower() in _INSTITUTIONS):  # "the General Command"
+    if person and (is_known_word(words[-1]) or words[-1].lower() in _nouns("institutions")):  # "the General Command"
         person = False
-    if person and not seen and source_type([" ".join(words)]) in ("ngo", "international_organisation", "media") and not titled:
+    if (
+        person
+        and not seen
+        and source_type([" ".join(words)]) in ("ngo", "international_organisation", "media")
+        and not titled
+    ):
         person = False
-    pronoun = (head.pos_ == "PRON" and not (len(head.text) > 1 and head.text.isupper())) or (head.lower_ in ("his", "her", "its", "their"))
+    pronoun = (head.pos_ == "PRON" and not (len(head.text) > 1 and head.text.isupper())) or (
+        head.lower_ in ("his", "her", "its", "their")
+    )
     if person and not common:
         countries[0] = False  # parsers take many a name for a people's
     return _Mention(
@@ -656,8 +713,8 @@ def _clip(doc: Any, first: int, last: int) -> str:
         if token.i > first and (token.dep_ in ("relcl", "acl") or token.lower_ in ("who", "which", "whose", "that")):
             clause = token.left_edge.i if token.dep_ in ("relcl", "acl") else token.i
             if clause > first:
-                return doc[first:clause].text
-    return doc[first : last + 1].text
+                return str(doc[first:clause].text)
+    return str(doc[first : last + 1].text)
 
 
 def _extent(head: Any, sentence: _Sentence) -> tuple[int, int]:
@@ -667,7 +724,9 @@ def _extent(head: Any, sentence: _Sentence) -> tuple[int, int]:
     for token in doc[first : head.i]:
         if token.text in (",", "--", "—", ";", ":") or token.dep_ in ("relcl", "ccomp") or sentence.is_quoted(token, 4):
             first = token.i + 1
-    while first < head.i and (doc[first].is_punct or doc[first].is_space or doc[first].dep_ in ("cc", "advmod", "mark", "preconj")):
+    while first < head.i and (
+        doc[first].is_punct or doc[first].is_space or doc[first].dep_ in ("cc", "advmod", "mark", "preconj")
+    ):
         first += 1
     last = head.i
     while last + 1 < len(doc):
@@ -675,22 +734,33 @@ def _extent(head: Any, sentence: _Sentence) -> tuple[int, int]:
         if following.dep_ == "case" or following.text in ("'s", "’s"):
             break
         belongs = following.head.i >= first and following.head.i <= last
-        if following.dep_ == "prep" and belongs and following.lower_ in ("of", "for", "from", "in", "at", "to", "with", "on"):
+        if (
+            following.dep_ == "prep"
+            and belongs
+            and following.lower_ in ("of", "for", "from", "in", "at", "to", "with", "on")
+        ):
             if following.lower_ in ("in", "on", "at", "to", "from") and head.pos_ in ("PROPN", "PRON"):
                 break
             end = _flat_end(following)
             if end is None:
                 break
             last = end
-        elif following.dep_ in ("appos", "flat", "compound", "nmod", "nummod") and belongs and following.pos_ == "PROPN":
+        elif (
+            following.dep_ in ("appos", "flat", "compound", "nmod", "nummod") and belongs and following.pos_ == "PROPN"
+        ):
             last = following.i
         elif following.lower_ in ("and", "or") and belongs and (other := _conjunct(head, last)) is not None:
             last = other.i
         elif following.text in ("'s", "’s", "’"):
             break
         elif (
-            following.dep_ == "acl" and belongs and following.tag_ in ("VBN", "VBG") and head.pos_ == "NOUN" and last == head.i
-            and (end := _flat_end(following)) is not None and end - last <= 8
+            following.dep_ == "acl"
+            and belongs
+            and following.tag_ in ("VBN", "VBG")
+            and head.pos_ == "NOUN"
+            and last == head.i
+            and (end := _flat_end(following)) is not None
+            and end - last <= 8
         ):
             last = end
         else:
@@ -738,7 +808,11 @@ def _proper_run(doc: Any, first: int, last: int, head: Any) -> list[Any]:
         return []
     run = [doc[end]]
     for token in reversed(doc[first:end]):
-        name = token.pos_ == "PROPN" or token.lower_ in _NAME_JOINS or (token.is_punct and token.text in ("-", '"', "'", "."))
+        name = (
+            token.pos_ == "PROPN"
+            or token.lower_ in _nouns("name_joins")
+            or (token.is_punct and token.text in ("-", '"', "'", "."))
+        )
         if not name and not (_is_title(token.text) and token.text[0].isupper()) and token.ent_type_ != "PERSON":
             break
         run.insert(0, token)
@@ -746,19 +820,15 @@ def _proper_run(doc: Any, first: int, last: int, head: Any) -> list[Any]:
     while run and run[0].lower_ in _ARTICLES:
         run.pop(0)
     # "Police Minister Themba Cele", "Governor Nawras": words that name an office are no given names.
-    while len(run) > 1 and (is_known_word(run[0].text) or run[0].lower_ in _nouns("neutral") or _is_office(run[0].text)):
+    while len(run) > 1 and (
+        is_known_word(run[0].text) or run[0].lower_ in _nouns("neutral") or _is_office(run[0].text)
+    ):
         run.pop(0)
     return run
 
 
-_OFFICES = frozenset(
-    "foreign defence defense interior deputy vice first prime chief acting former president secretary dr mr mrs ms sheikh pastor"
-    " hadja comandante russian brig rear sergeant".split()
-)
-
-
 def _is_office(word: str) -> bool:
-    return word.lower().rstrip(".") in _OFFICES or _is_title(word)
+    return word.lower().rstrip(".") in _nouns("offices") or _is_title(word)
 
 
 def _name_words(doc: Any, run: Sequence[Any]) -> list[str]:
@@ -788,22 +858,9 @@ def _is_human(token: Any) -> bool:
     if lemma in ("he", "she", "they"):
         return True
     if lemma in _nouns("neutral"):
-        return lemma not in _INSTITUTIONS
-    type_ = source_type([lemma]) if lemma not in _INSTITUTIONS else "unknown"
-    return type_ in ("civilian",) or lemma in _PERSONS
-
-
-_INSTITUTIONS = frozenset(
-    "office mission service group agency movement commission committee council centre center organisation organization body network"
-    " association institute command coalition delegation party hospital clinic union chamber congregation stall community staff team"
-    " side coordination cooperative market".split()
-)
-_PERSONS = frozenset(
-    "minister president premier governor mayor general colonel major captain lieutenant sergeant admiral marshal brigadier officer"
-    " soldier policeman policewoman prefect commissioner administrator ambassador diplomat judge prosecutor senator lawmaker"
-    " legislator deputy rebel militant gunman gunmen fighter insurgent talib commander guard reporter correspondent journalist editor"
-    " photographer superintendent inspector ombudsman prisoner aid-worker volunteer lord king queen emir chancellor".split()
-)
+        return lemma not in _nouns("institutions")
+    type_ = source_type([lemma]) if lemma not in _nouns("institutions") else "unknown"
+    return type_ in ("civilian",) or lemma in _nouns("persons")
 
 
 # --- sources of a document -----------------------------------------------------------------------
@@ -831,7 +888,9 @@ class _Source:
 
     @property
     def surname(self) -> str:
-        return next((m.surname for m in self.mentions if m.given), next((m.surname for m in self.mentions if m.person), ""))
+        return next(
+            (m.surname for m in self.mentions if m.given), next((m.surname for m in self.mentions if m.person), "")
+        )
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -855,7 +914,9 @@ class _Source:
         for name in ("female", "male"):
             if words & _nouns(name) - {"he", "she", "him", "her", "his"}:
                 return name
-        return next((name for m in self.mentions for name in ("female", "male") if m.pronoun and m.head in _nouns(name)), None)
+        return next(
+            (name for m in self.mentions for name in ("female", "male") if m.pronoun and m.head in _nouns(name)), None
+        )
 
     def type(self) -> SourceType:
         descriptions = [d for m in self.mentions if not m.pronoun for d in m.descriptions]
@@ -924,7 +985,14 @@ class _Sources:
         title = text.title() if text.isupper() and len(text) > 5 else text
         person = self.knows(words[-1])
         mention = _Mention(
-            title, *cue.label, (title,), (False,), person=person, named=True, surname=words[-1] if person else "", head=words[-1].lower()
+            title,
+            *cue.label,
+            (title,),
+            (False,),
+            person=person,
+            named=True,
+            surname=words[-1] if person else "",
+            head=words[-1].lower(),
         )
         return self._same_or_new(mention, sentence.place)
 
@@ -939,7 +1007,9 @@ class _Sources:
                     return self._joined(source, mention)
         elif mention.definite and not mention.named and (found := self._described(mention, place)) is not None:
             return self._joined(found, mention)
-        source = _Source([mention.text], [m for m in (full, mention) if m is not None], of=self._belongs(mention, place))
+        source = _Source(
+            [mention.text], [m for m in (full, mention) if m is not None], of=self._belongs(mention, place)
+        )
         self.all.append(source)
         return source
 
@@ -984,11 +1054,19 @@ class _Sources:
             # "the ministry" after "the interior ministry", "the government" after "the recognised government".
             words = set(key)
             return any(
-                known.head == mention.head and words <= set(name_words(known.text)) | {known.head} and not _indefinite_plural(known)
+                known.head == mention.head
+                and words <= set(name_words(known.text)) | {known.head}
+                and not _indefinite_plural(known)
                 for known in source.mentions
             )
         if mention.named and not mention.person and not source.person:
-            return any(known.named and key and key[-1:] == name_words(known.text)[-1:] and set(key) < set(name_words(known.text)) for known in source.mentions)
+            return any(
+                known.named
+                and key
+                and key[-1:] == name_words(known.text)[-1:]
+                and set(key) < set(name_words(known.text))
+                for known in source.mentions
+            )
         return False
 
     def _same_letters(self, one: str, other: str) -> bool:
@@ -1015,7 +1093,9 @@ class _Sources:
             if not _is_spelling(one, other):
                 return False
             # Two of like names are two persons where both have names of their own.
-            if any(_fold(m.surname) == other for m in self._full.get(other, ())) and not _same_given(source.given, mention.given):
+            if any(_fold(m.surname) == other for m in self._full.get(other, ())) and not _same_given(
+                source.given, mention.given
+            ):
                 return False
             if len([s for s in self.all if s.person and _is_spelling(_fold(s.surname), other)]) > 1:
                 return False
@@ -1027,7 +1107,12 @@ class _Sources:
         recent = [s for _, s in reversed(self._focus)] + list(reversed(self.all))
         for source in recent:
             words = source.words
-            if mention.head in words and modifiers <= words and source.plural == mention.plural and source.human == mention.human:
+            if (
+                mention.head in words
+                and modifiers <= words
+                and source.plural == mention.plural
+                and source.human == mention.human
+            ):
                 return source
         peoples = {w for w in modifiers if not is_known_word(w)}  # "the Russian official"
         if not mention.human or mention.plural or modifiers - (peoples if any(mention.countries) else set()):
@@ -1046,7 +1131,7 @@ class _Sources:
         return None
 
     def _antecedent(self, mention: _Mention, cue: _Cue, sentence: _Sentence) -> _Source | None:
-        word = mention.head if mention.head not in ("his", "her", "its", "their") else mention.head
+        word = mention.head
         plural = word in ("they", "their", "them")
         thing = word in ("it", "its")
         gender = "female" if word in ("she", "her") else "male" if word in ("he", "his", "him") else None
@@ -1097,7 +1182,13 @@ class _Sources:
             if mention.person and mention.given and not sentence.is_quoted(chunk.root):
                 self.saw(self._same_or_new(mention, sentence.place), sentence.place)
         root = next((t for t in sentence.doc if t.dep_ == "ROOT"), None)
-        subject = root if root is not None and root.pos_ in ("NOUN", "PROPN") else _subject(root) if root is not None else None
+        subject = (
+            root
+            if root is not None and root.pos_ in ("NOUN", "PROPN")
+            else _subject(root)
+            if root is not None
+            else None
+        )
         if subject is None or subject.pos_ == "PRON" or sentence.is_quoted(subject):
             return
         mention = _mention(subject, sentence, known=self._full)
@@ -1124,7 +1215,9 @@ def _writer(cue: _Cue) -> Any:
         ascribed = child.lower_ == "to" and child.head.lower_ in ("attributed", "ascribed")
         if (child.lower_ in ("by", "from", "of") or ascribed) and child.dep_ in ("prep", "agent") and child.i > head.i:
             target = next((c for c in child.children if c.dep_ == "pobj"), None)
-            if target is not None and (target.pos_ == "PROPN" or is_known_word(target.text) or target.lemma_.lower() in _nouns("neutral")):
+            if target is not None and (
+                target.pos_ == "PROPN" or is_known_word(target.text) or target.lemma_.lower() in _nouns("neutral")
+            ):
                 return target
     return head
 
@@ -1177,7 +1270,7 @@ def _attribution(cue: _Cue, source: _Source | None, sentence: _Sentence) -> Attr
         return Attribution(UNNAMED, "unknown", None, None, cue.text(sentence), cue.construction)
     mention = _mention(_writer(cue), sentence, cue.possessor)
     name, type_ = (source.name(), source.type()) if source is not None else (UNNAMED, "unknown")
-    return Attribution(name, type_, mention.start, mention.end, cue.text(sentence), cue.construction)  # type: ignore[arg-type]
+    return Attribution(name, type_, mention.start, mention.end, cue.text(sentence), cue.construction)
 
 
 def _continued(source: _Source) -> Attribution:

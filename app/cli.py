@@ -146,6 +146,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_compare(commands)
     _add_predict(commands)
     _add_read(commands)
+    _add_sources(commands)
     _add_explain(commands)
     _add_serve(commands)
     _add_export(commands)
@@ -939,25 +940,28 @@ def _add_read(commands: Any) -> None:
         """\
 In the terminal, and with --html as one self-contained page with legend, counts and the
 probabilities on hover. --explain also shades the words by how far they moved the model, which takes
-about a second a sentence (see conflict-framing explain --help).
+about a second a sentence (see conflict-framing explain --help). --sources also shows who each sentence
+is attributed to (see conflict-framing sources --help). ARTICLE is a text or an HTML file.
 
 examples:
   conflict-framing read article.txt --model runs/default --html article.html
+  conflict-framing read article.html --model runs/default --sources --html read.html
   conflict-framing read article.txt --model runs/default --explain --html article.html
 """,
     )
-    parser.add_argument("article", metavar="ARTICLE", help="a text file, also gzipped; - is standard input")
+    parser.add_argument("article", metavar="ARTICLE", help="a text file, also gzipped, or .html; - is standard input")
     _add_model(parser)
     parser.add_argument("--html", metavar="FILE", help="write the page there")
     parser.add_argument("--explain", action="store_true", help="also show which words moved the model")
+    parser.add_argument("--sources", action="store_true", help="also show who says it (needs the extra analysis)")
     _add_among(parser)
     _add_encoding(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace what stands at --html")
 
 
 def _read(options: Any) -> int:
-    from conflict_framing.analysis import print_reading, read_article, to_html
-    from conflict_framing.data.tables import display_name, format_of, read_text, require_file
+    from conflict_framing.analysis import Article, is_html, print_reading, read_article, read_articles, to_html
+    from conflict_framing.data.tables import display_name, format_of, require_file
     from conflict_framing.model import CheckpointClassifier
 
     page = Path(options.html) if options.html else None
@@ -967,14 +971,20 @@ def _read(options: Any) -> int:
         require_file(options.article)
         if page is not None and page.exists() and page.samefile(options.article):
             raise UserError(f"{page} is the article itself. Name another --html.")
-        if format_of(options.article) != "text":
+        if not is_html(options.article) and format_of(options.article) != "text":
             raise UserError(f"{options.article} is a table; 'read' shows one article. Label tables with 'predict'.")
-    article = read_text(options.article, options.encoding)
+    (article,) = (a for a in read_articles([options.article], encoding=options.encoding) if isinstance(a, Article))
     classifier = CheckpointClassifier.from_pretrained(options.model, device=options.device, runtime=options.runtime)
     title = display_name(options.article) if options.article == "-" else Path(options.article).name
     with _bar("Explaining", "sentences") if options.explain else nullcontext(_nothing) as on_progress:
         reading = read_article(
-            article, classifier, title=title, among=options.among, explained=options.explain, on_progress=on_progress
+            article,
+            classifier,
+            title=title,
+            among=options.among,
+            explained=options.explain,
+            sources=options.sources,
+            on_progress=on_progress,
         )
     print_reading(reading, out)
     rough = sum(not explanation.complete for explanation in reading.explanations or ())
@@ -984,6 +994,85 @@ def _read(options: Any) -> int:
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(to_html(reading), "utf-8")
         out.print(f"page  {page}", soft_wrap=True)
+    return EXIT_OK
+
+
+def _add_sources(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "sources",
+        _sources,
+        "tell who says each sentence of articles",
+        f"""\
+INPUT is text files, HTML files, tables ({_FORMATS}), folders of them, or - for standard
+input. A row of a table is an article, unless rows share a document: then rows are its sentences.
+Articles become a table with a sentence a row: document, sentence, start, end, kind (headline, heading,
+body), outlet, date, place, text. A table of sentences, such as a file that 'predict' wrote, keeps its
+rows and columns. Then come
+  source        the fullest name of the speaker or institution in the document; empty in the outlet's own
+                voice; 'unnamed' where the text points to a source without naming it ("it is said that")
+  source_type   government_or_military, armed_group, international_organisation, ngo, media, civilian, unknown
+  source_start, source_end   where the sentence names it, in characters of the column text
+  source_cue    the reporting verb or phrase
+The dateline (KYIV, May 3 (Agency) —) is cut off; place, and date with a year, are taken from it where
+not given. Works before 'predict' or after it, and needs no model but: pip install "conflict-framing[analysis]"
+
+examples:
+  conflict-framing sources articles/ --output sentences.jsonl
+  conflict-framing sources news.csv --document-column id --headline-column title --output sentences.csv
+  conflict-framing sources labelled.jsonl --output labelled_with_sources.jsonl
+""",
+    )
+    parser.add_argument("input", nargs="+", metavar="INPUT", help="files and folders; - is standard input")
+    parser.add_argument("--output", required=True, metavar="FILE", help="a table: .jsonl, .csv, .tsv or .parquet")
+    parser.add_argument(
+        "--format",
+        choices=("text", "jsonl", "csv", "tsv", "parquet"),
+        help="of the input, where its name does not say (standard input: text)",
+    )
+    for name in ("text", "document", "outlet", "date", "place", "headline"):
+        parser.add_argument(
+            f"--{name}-column",
+            default=name,
+            metavar="NAME",
+            help=f"the column of the {name} in tables (default: {name})",
+        )
+    _add_encoding(parser)
+    _add_overwrite(parser)
+
+
+def _sources(options: Any) -> int:
+    from conflict_framing.analysis import ArticleColumns, source_files
+
+    columns = ArticleColumns(
+        options.text_column,
+        options.document_column,
+        options.outlet_column,
+        options.date_column,
+        options.place_column,
+        options.headline_column,
+    )
+    with _bar("Reading", "articles") as on_progress:
+        report = source_files(
+            options.input,
+            options.output,
+            columns=columns,
+            encoding=options.encoding,
+            format=options.format,
+            overwrite=options.overwrite,
+            on_progress=on_progress,
+        )
+    counts = ", ".join(f"{name or 'own voice'} {count:,}" for name, count in report.types.most_common())
+    out.print(
+        f"{report.sentences:,} sentences of {report.articles:,} articles to {report.output}: {counts}",
+        soft_wrap=True,
+        markup=False,
+    )
+    for bad in report.rejected[:_SHOWN]:
+        say(f"{bad.place}: {bad.reason}")
+    if report.rejected:
+        say(f"{len(report.rejected):,} rows were left out.")
+        return EXIT_INCOMPLETE
     return EXIT_OK
 
 

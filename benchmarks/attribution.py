@@ -16,8 +16,8 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from common import print_table
 
+from common import print_table
 from conflict_framing.analysis import Article, Attribution, attribute, parse_article
 from conflict_framing.analysis.sources import name_words
 
@@ -111,8 +111,10 @@ def main() -> None:
     for half, documents in halves.items():
         judged = [j for document in documents for j in document]
         bounds = interval(documents, measures)
-        print(f"{half}: {len(documents)} documents, {len(judged)} sentences, "
-              f"{sum(j.gold['source'] is not None for j in judged)} attributed")
+        print(
+            f"{half}: {len(documents)} documents, {len(judged)} sentences, "
+            f"{sum(j.gold['source'] is not None for j in judged)} attributed"
+        )
         rows += [
             [f"{half}: {name}", f"{value:.3f}", f"{bounds[name][0]:.3f}–{bounds[name][1]:.3f}"]
             for name, value in measures(judged).items()
@@ -146,7 +148,11 @@ def _print_groups(title: str, column: str, halves: dict[str, list[list[Judged]]]
             gold = [j for j in group if j.gold["source"] is not None]
             right = sum(j.right for j in gold)
             typed = sum(j.right and j.found.source_type == j.gold["source_type"] for j in gold)
-            cells += [str(len(gold)), f"{right / len(gold):.2f}" if gold else "–", f"{typed / right:.2f}" if right else "–"]
+            cells += [
+                str(len(gold)),
+                f"{right / len(gold):.2f}" if gold else "–",
+                f"{typed / right:.2f}" if right else "–",
+            ]
         rows.append(cells)
     header = [title, *(part for half in halves for part in (f"{half}: n", "recall", "type right"))]
     print_table(header, rows)
