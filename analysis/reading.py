@@ -47,6 +47,7 @@ class Reading:
         explanations: of the sentences, in the same order; None where they were not asked for.
         sources: who each sentence is attributed to, in the same order; None where it was not asked for.
         article: whether the sentences are an article, which may have headings; else they are single texts.
+        dateline: of the article, which is no part of its sentences; empty where there is none.
     """
 
     title: str
@@ -55,6 +56,7 @@ class Reading:
     explanations: list[Explanation] | None = None
     sources: list[Attribution] | None = None
     article: bool = True
+    dateline: str = ""
 
     def counts(self) -> dict[str, int]:
         """Sentences per label, in the codebook's order."""
@@ -111,7 +113,14 @@ def read_article(
     for place, span in enumerate(spans if explained else [], start=1):
         explanations.append(classifier.explain(span.text, among=among))
         on_progress(place, len(spans))
-    return Reading(title, sentences, classifier.codebook.only(names), explanations if explained else None, attributions)
+    return Reading(
+        title,
+        sentences,
+        classifier.codebook.only(names),
+        explanations if explained else None,
+        attributions,
+        dateline=article.dateline or "",
+    )
 
 
 def read_texts(texts: Sequence[str], explanations: Sequence[Explanation], classifier: CheckpointClassifier) -> Reading:
@@ -148,7 +157,8 @@ def to_terminal(reading: Reading) -> RenderableType:
         Text(f"{codebook.title(name)} {count}", style=_style(codebook, name))
         for name, count in reading.counts().items()
     )
-    return Group(Text(reading.title, style="bold"), Padding(table, (1, 0)), legend)
+    dateline = [Text(reading.dateline, style="dim")] if reading.dateline else []
+    return Group(Text(reading.title, style="bold"), *dateline, Padding(table, (1, 0)), legend)
 
 
 def _style(codebook: Codebook, label: str) -> Style:
@@ -199,6 +209,7 @@ def to_html(reading: Reading) -> str:
     source = files("conflict_framing.analysis").joinpath("templates", "reading.html.j2").read_text("utf-8")
     return environment.from_string(source).render(
         title=reading.title,
+        dateline=reading.dateline,
         labels=labels,
         paragraphs=paragraphs,
         total=len(reading.sentences),
