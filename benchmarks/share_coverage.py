@@ -178,7 +178,7 @@ def coverage(
 ) -> dict[str, tuple[Array, Array]]:
     """By method, how often the interval of each label holds its share and how long half of it is on average.
 
-    A method that gives no interval ("too few") in any draw has nan.
+    Draws in which a method gives no interval ("too few") do not count; where that is most of them, it has nan.
     """
     chance = np.random.default_rng(seed)
     held: dict[str, list[Array]] = {}
@@ -191,7 +191,12 @@ def coverage(
                 inside = np.where(np.isnan(low), np.nan, (low <= world.shares) & (world.shares <= high))
                 held.setdefault(name, []).append(inside)
                 half.setdefault(name, []).append((high - low) / 2)
-    return {name: (np.mean(held[name], axis=0), np.mean(half[name], axis=0)) for name in held}
+    told = {name: np.array(held[name])[~np.isnan(held[name]).any(axis=1)] for name in held}
+    nothing = np.full(len(LABELS), np.nan)
+    return {
+        name: (kept.mean(axis=0), np.nanmean(half[name], axis=0)) if 2 * len(kept) > draws else (nothing, nothing)
+        for name, kept in told.items()
+    }
 
 
 def main() -> None:
