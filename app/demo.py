@@ -1,17 +1,25 @@
-"""The whole tool in one go: train, evaluate, read a sample article."""
+"""The whole tool in one go: train, evaluate, read a sample article, turn articles of four outlets into findings."""
 
 import json
 from collections.abc import Callable
-from importlib.resources import files
+from importlib.resources import as_file, files
 from pathlib import Path
 
 from rich.console import Console
 
-from conflict_framing.analysis import print_reading, read_article, to_html
-from conflict_framing.data import load_corpus
+from conflict_framing.analysis import (
+    findings_of,
+    print_reading,
+    read_article,
+    source_files,
+    to_html,
+    write_findings,
+)
+from conflict_framing.data import MissingExtraError, UserError, load_corpus
 from conflict_framing.model import CheckpointClassifier
 from conflict_framing.model.folder import read_facts
 from conflict_framing.model.layout import RunLayout
+from conflict_framing.model.predict import predict_files
 from conflict_framing.train import load_recipe, train_run
 
 
@@ -36,10 +44,12 @@ def run_demo(output: Path, recipe_name: str, out: Console, say: Callable[[str], 
     print_reading(reading, out)
     out.print()
     _print_headline(layout, out)
+    findings = _write_findings(output, say)
     for name, path in (
         ("report", layout.evaluation / "report.html"),
         ("model", layout.model),
         ("reading view", page),
+        *([("findings", findings)] if findings else []),
     ):
         out.print(f"{name:13} {path}", soft_wrap=True, markup=False)
     return 0
@@ -51,3 +61,19 @@ def _print_headline(layout: RunLayout, out: Console) -> None:
     for name, metrics in measured["classifiers"].items():
         out.print(f"  {name:42} {metrics['macro_f1']:.3f}  {metrics['accuracy']:.3f}", markup=False)
     out.print()
+
+
+def _write_findings(run: Path, say: Callable[[str], None]) -> Path | None:
+    """Articles of four outlets: who says what, labelled, as shares over time and claims against reports."""
+    folder = run / "findings"
+    sentences, labelled = folder / "sentences.jsonl", folder / "labelled.jsonl"
+    articles = files("conflict_framing.data").joinpath("samples", "outlets.jsonl")
+    try:
+        with as_file(articles) as path:
+            source_files([path], sentences, overwrite=True)
+        predict_files(CheckpointClassifier.from_pretrained(run), [sentences], labelled, overwrite=True)
+        # By quarter: a month has too few documents for intervals.
+        return write_findings(findings_of([labelled], ["outlet", "quarter"], model=run), folder)
+    except (MissingExtraError, UserError) as error:  # without the extra [analysis], or a model without calibration
+        say(f"note: no findings from the sample articles: {error}")
+        return None

@@ -529,7 +529,7 @@ def test_demo_trains_once_and_reuses(
     assert "Using the model trained before" in second.err
     for shown in (first.out, second.out):
         assert "NYALAVUR" in shown
-        for name in ("report", "model", "reading view"):
+        for name in ("report", "model", "reading view", "findings"):
             (line,) = [line for line in shown.splitlines() if line.startswith(f"{name:13} ")]
             assert Path(line.split(maxsplit=2 if name == "reading view" else 1)[-1]).exists()
     assert json.loads((tmp_path / "demo" / "model" / "framing.json").read_text("utf-8"))["recipe"]["name"] == "tiny"
