@@ -517,7 +517,7 @@ def test_demo_trains_once_and_reuses(
 ) -> None:
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text(
-        f"name: tiny\nbackbone: {backbone}\nmax_corpus: 400\ntraining: {{epochs: 1, freeze_layers: 0}}\n", "utf-8"
+        f"name: tiny\nbackbone: {backbone}\nmax_corpus: 1500\ntraining: {{epochs: 1, freeze_layers: 0}}\n", "utf-8"
     )
     arguments = ("demo", "--output", tmp_path / "demo", "--recipe", recipe)
     assert call(*arguments) == cli.EXIT_OK
