@@ -4,8 +4,8 @@ The graph takes token ids without padding and the positions at which the last la
 first token alone, and the mean over all tokens is for telling drift. That is so for layers that are known here; any
 other model goes through its own forward pass.
 
-In 8 bits, weights have a scale per output channel, and activations one per call, found anew each time (dynamic
-quantisation). Weights use 7 of the 8 bits: processors without VNNI add two products in 16 bits, which would
+In 8 bits by dynamic quantisation, weights have a scale per output channel, and activations one per call, found anew
+each time. Such weights use 7 of the 8 bits: processors without VNNI add two products in 16 bits, which would
 overflow, and the graph has to give the same results there.
 """
 
@@ -57,7 +57,7 @@ _REPEATS = 3
 _OPSET = 20  # the first with Gelu
 _KEPT_APART = ["LayerNormFusion", "LayerNormFusionL2", "SkipLayerNormFusion"]  # see ``_norm``
 _LOGITS, _TEMPERATURE = "logits", "temperature"
-_BLOCK = 128
+_BLOCK = 64  # values of a token that share a scale: more of them are faster and less exact
 _LARGE = 2**20  # weights of a table of embeddings
 
 
@@ -284,12 +284,13 @@ def _calibrated(
 def make_candidates(classifier: CheckpointClassifier, folder: Path) -> dict[str, Path]:
     """The graphs by name, each optimised and with probabilities and embeddings as outputs.
 
-    ``fp32``; ``int8``, all layers by dynamic quantisation; ``int8-mixed``, the same for attention, while the
-    feed-forward layers, whose inputs differ most in size, have a scale for every 128 values of each token.
+    ``fp32``; ``int8``, all layers by dynamic quantisation; ``int8-mixed``, the same for queries, keys and the output
+    of attention, while values and feed-forward layers, which suffer most from one scale for all activations, have
+    one for every 64 values of each token.
     """
     raw, mixed = folder / "raw.onnx", folder / "blocks.onnx"
     export_model(classifier.model, raw)
-    _quantise_feed_forward(raw, mixed)
+    _quantise_by_blocks(raw, mixed)
     found = {}
     for name, path in {"fp32": raw, "int8": raw, "int8-mixed": mixed}.items():
         graph = _optimised(path if name == "fp32" else _quantised(path, folder / f"{name}.onnx"), folder)
@@ -317,23 +318,43 @@ def _quantised(path: Path, out: Path) -> Path:
     return out
 
 
-def _quantise_feed_forward(path: Path, out: Path) -> None:
+def _quantise_by_blocks(path: Path, out: Path) -> None:
     from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
 
     graph = onnx.load(path)
-    shapes = {value.name: tuple(value.dims) for value in graph.graph.initializer}
-    # Those of attention are square.
-    wide = {n.name for n in graph.graph.node if n.op_type == "MatMul" and len(set(shapes.get(n.input[1], ()))) == 2}
+    chosen = _feed_forward(graph) | _values(graph)
     settings = {"block_size": _BLOCK, "is_symmetric": True, "accuracy_level": 4}  # 4: products in 8 bits too
     with _quiet():
         quantiser = MatMulNBitsQuantizer(
             graph,
-            nodes_to_exclude=[node.name for node in graph.graph.node if node.name not in wide],
+            nodes_to_exclude=[node.name for node in graph.graph.node if node.name not in chosen],
             algo_config=DefaultWeightOnlyQuantConfig(bits=8, **settings),
             **settings,
         )
         quantiser.process()
     quantiser.model.save_model_to_file(str(out), False)
+
+
+def _feed_forward(graph: Any) -> set[str]:
+    """Names of the products with weights that are not square, as those of attention are."""
+    shapes = {value.name: tuple(value.dims) for value in graph.graph.initializer}
+    return {n.name for n in graph.graph.node if n.op_type == "MatMul" and len(set(shapes.get(n.input[1], ()))) == 2}
+
+
+def _values(graph: Any) -> set[str]:
+    """Names of the products that give the values of attention: what the softmax is multiplied with."""
+    made_by = {output: node for node in graph.graph.node for output in node.output}
+    found = set()
+    for node in graph.graph.node:
+        above = [made_by.get(name) for name in node.input]
+        if node.op_type != "MatMul" or None in above or above[0].op_type != "Softmax":
+            continue
+        source = above[1]
+        while source is not None and source.op_type in ("Transpose", "Reshape", "Add"):
+            source = next((made_by[name] for name in source.input if name in made_by), None)
+        if source is not None and source.op_type == "MatMul":
+            found.add(source.name)
+    return found
 
 
 @contextmanager
@@ -484,33 +505,21 @@ def _optimised(path: Path, folder: Path) -> Any:
 
 
 def shrink_tables(graph: Any) -> None:
-    """Keep large tables of embeddings in 8 bits, with a scale per row: a quarter of the size, as fast to read."""
+    """Keep large tables of embeddings in half precision: half the size, and next to nothing is lost."""
     tables = {table.name: table for table in graph.graph.initializer}
     nodes = []
     for node in graph.graph.node:
+        nodes.append(node)
         table = tables.get(node.input[0]) if node.op_type == "Gather" else None
-        weights = None if table is None else numpy_helper.to_array(table)
-        if (
-            table is None
-            or weights is None
-            or weights.ndim != 2
-            or weights.size < _LARGE
-            or weights.dtype != np.float32
-        ):
-            nodes.append(node)
+        if table is None or table.data_type != TensorProto.FLOAT or np.prod(table.dims) < _LARGE:
             continue
-        scales = np.maximum(np.abs(weights).max(axis=1, keepdims=True), 1e-12).astype(np.float32) / 127
-        small, scale = f"{table.name}_int8", f"{table.name}_scale"
-        graph.graph.initializer.append(numpy_helper.from_array(np.rint(weights / scales).astype(np.int8), small))
-        graph.graph.initializer.append(numpy_helper.from_array(scales, scale))
-        graph.graph.initializer.remove(table)
+        weights = numpy_helper.to_array(table)
+        if np.abs(weights).max() >= np.finfo(np.float16).max:
+            continue
+        table.CopyFrom(numpy_helper.from_array(weights.astype(np.float16), table.name))
         output = node.output[0]
-        nodes += [
-            helper.make_node("Gather", [small, node.input[1]], [f"{output}_int8"], axis=0),
-            helper.make_node("Cast", [f"{output}_int8"], [f"{output}_float"], to=TensorProto.FLOAT),
-            helper.make_node("Gather", [scale, node.input[1]], [f"{output}_scale"], axis=0),
-            helper.make_node("Mul", [f"{output}_float", f"{output}_scale"], [output]),
-        ]
+        node.output[0] = f"{output}_half"
+        nodes.append(helper.make_node("Cast", [f"{output}_half"], [output], to=TensorProto.FLOAT))
     del graph.graph.node[:]
     graph.graph.node.extend(nodes)
 
