@@ -5,8 +5,8 @@ first token alone, and the mean over all tokens is for telling drift. That is so
 other model goes through its own forward pass.
 
 In 8 bits by dynamic quantisation, weights have a scale per output channel, and activations one per call, found anew
-each time. Such weights use 7 of the 8 bits: processors without VNNI add two products in 16 bits, which would
-overflow, and the graph has to give the same results there.
+each time, which is why sentences must not share a call. Such weights use 7 of the 8 bits: processors without VNNI add
+two products in 16 bits, which would overflow, and the graph has to give the same results there.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ _OPSET = 20  # the first with Gelu
 _KEPT_APART = ["LayerNormFusion", "LayerNormFusionL2", "SkipLayerNormFusion"]  # see ``_norm``
 _LOGITS, _TEMPERATURE = "logits", "temperature"
 _BLOCK = 64  # values of a token that share a scale: more of them are faster and less exact
+_ALONE = "int8"  # the candidate whose scales are those of a whole call
 _LARGE = 2**20  # weights of a table of embeddings
 
 
@@ -107,7 +108,7 @@ def export_graph(
             raise ExportFailed(_reason(error)) from error
         facts = {"max_length": classifier.facts.max_length, "hidden_size": int(classifier.model.config.hidden_size)}
         runtimes = {
-            name: OnnxRuntime(path, layout.tokenizer, alone=name != "fp32", **facts) for name, path in graphs.items()
+            name: OnnxRuntime(path, layout.tokenizer, alone=name == _ALONE, **facts) for name, path in graphs.items()
         }
         speeds = _speeds(dict[str, Runtime](runtimes) | {"torch": classifier.runtime}, measured.texts)
         found = [
@@ -129,7 +130,7 @@ def export_graph(
         precision=best.name,
         sha256=file_sha256(layout.graph),
         labels=classifier.classes_,
-        alone=best.name != "fp32",
+        alone=best.name == _ALONE,
         temperature=temperature,
         sentences=len(measured.texts),
         torch_sentences_per_second=speeds["torch"],
@@ -284,16 +285,15 @@ def _calibrated(
 def make_candidates(classifier: CheckpointClassifier, folder: Path) -> dict[str, Path]:
     """The graphs by name, each optimised and with probabilities and embeddings as outputs.
 
-    ``fp32``; ``int8``, all layers by dynamic quantisation; ``int8-mixed``, the same for queries, keys and the output
-    of attention, while values and feed-forward layers, which suffer most from one scale for all activations, have
-    one for every 64 values of each token.
+    ``fp32``; ``int8``, dynamic quantisation with one scale for all activations of a layer; ``int8-blocks``, with one
+    for every 64 values of each token: slower than the former and more exact.
     """
-    raw, mixed = folder / "raw.onnx", folder / "blocks.onnx"
+    raw = folder / "raw.onnx"
     export_model(classifier.model, raw)
-    _quantise_by_blocks(raw, mixed)
+    sources = {"fp32": raw, "int8": _quantised(raw, folder), "int8-blocks": _quantised_by_blocks(raw, folder)}
     found = {}
-    for name, path in {"fp32": raw, "int8": raw, "int8-mixed": mixed}.items():
-        graph = _optimised(path if name == "fp32" else _quantised(path, folder / f"{name}.onnx"), folder)
+    for name, path in sources.items():
+        graph = _optimised(path, folder)
         if name != "fp32":
             shrink_tables(graph)
         _end_with_probabilities(graph)
@@ -302,9 +302,10 @@ def make_candidates(classifier: CheckpointClassifier, folder: Path) -> dict[str,
     return found
 
 
-def _quantised(path: Path, out: Path) -> Path:
+def _quantised(path: Path, folder: Path) -> Path:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    out = folder / "quantised.onnx"
     with _quiet():
         quantize_dynamic(
             path,
@@ -318,43 +319,18 @@ def _quantised(path: Path, out: Path) -> Path:
     return out
 
 
-def _quantise_by_blocks(path: Path, out: Path) -> None:
+def _quantised_by_blocks(path: Path, folder: Path) -> Path:
     from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
 
-    graph = onnx.load(path)
-    chosen = _feed_forward(graph) | _values(graph)
+    out = folder / "blocks.onnx"
     settings = {"block_size": _BLOCK, "is_symmetric": True, "accuracy_level": 4}  # 4: products in 8 bits too
     with _quiet():
         quantiser = MatMulNBitsQuantizer(
-            graph,
-            nodes_to_exclude=[node.name for node in graph.graph.node if node.name not in chosen],
-            algo_config=DefaultWeightOnlyQuantConfig(bits=8, **settings),
-            **settings,
+            onnx.load(path), algo_config=DefaultWeightOnlyQuantConfig(bits=8, **settings), **settings
         )
         quantiser.process()
     quantiser.model.save_model_to_file(str(out), False)
-
-
-def _feed_forward(graph: Any) -> set[str]:
-    """Names of the products with weights that are not square, as those of attention are."""
-    shapes = {value.name: tuple(value.dims) for value in graph.graph.initializer}
-    return {n.name for n in graph.graph.node if n.op_type == "MatMul" and len(set(shapes.get(n.input[1], ()))) == 2}
-
-
-def _values(graph: Any) -> set[str]:
-    """Names of the products that give the values of attention: what the softmax is multiplied with."""
-    made_by = {output: node for node in graph.graph.node for output in node.output}
-    found = set()
-    for node in graph.graph.node:
-        above = [made_by.get(name) for name in node.input]
-        if node.op_type != "MatMul" or None in above or above[0].op_type != "Softmax":
-            continue
-        source = above[1]
-        while source is not None and source.op_type in ("Transpose", "Reshape", "Add"):
-            source = next((made_by[name] for name in source.input if name in made_by), None)
-        if source is not None and source.op_type == "MatMul":
-            found.add(source.name)
-    return found
+    return out
 
 
 @contextmanager

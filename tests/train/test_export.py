@@ -83,7 +83,7 @@ def test_training_ends_with_a_graph(corpus: Corpus, recipe: Recipe, tmp_path: Pa
     facts, graph = read_graph_facts(layout.folder), run.classifier.facts.training["graph"]
     assert graph["name"] == facts.precision
     assert graph["agreement"] >= export.LEAST_AGREEMENT
-    assert {candidate.name for candidate in facts.candidates} == {"fp32", "int8", "int8-mixed"}
+    assert {candidate.name for candidate in facts.candidates} == {"fp32", "int8", "int8-blocks"}
     assert json.loads(layout.facts.read_text("utf-8"))["training"]["graph"] == graph
     assert f"Graph for ONNX Runtime (`model.onnx`, {facts.precision})" in layout.card.read_text("utf-8")
     assert any(line.startswith(f"Graph {facts.precision}: ") for line in said)
