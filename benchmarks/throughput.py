@@ -31,7 +31,7 @@ from conflict_framing import FramingClassifier, load_corpus
 from conflict_framing.data.split import split_units
 from conflict_framing.model.folder import find_model
 from conflict_framing.model.layout import ModelLayout, RunLayout
-from conflict_framing.model.onnx_runtime import OnnxRuntime
+from conflict_framing.model.onnx_runtime import OnnxRuntime, read_graph_facts
 from conflict_framing.model.runtime import count_threads
 from conflict_framing.model.torch_runtime import quiet_transformers
 from conflict_framing.train.export import make_candidates
@@ -72,21 +72,17 @@ def work_of(config: Any, lengths: Sequence[int]) -> float:
 
 
 def our_classifiers(source: Path, folder: Path) -> dict[str, FramingClassifier]:
-    """The chosen graph, the one in full precision, and PyTorch."""
+    """All graphs that the model could be shipped with, the chosen one marked, and PyTorch."""
     full = FramingClassifier.from_pretrained(source, device="cpu", runtime="torch")
-    shipped = FramingClassifier.from_pretrained(source, runtime="onnx")
-    exact = FramingClassifier.from_pretrained(source, runtime="onnx")
-    graph = make_candidates(full, folder)["fp32"]
-    hidden = int(full.model.config.hidden_size)
-    exact.runtime = OnnxRuntime(
-        graph, ModelLayout(source).tokenizer, max_length=full.facts.max_length, hidden_size=hidden, alone=False
-    )
-    found = {
-        f"ours, the graph of the model folder ({json.loads(ModelLayout(source).graph_facts.read_text())['precision']})":
-        shipped,
-        "ours, fp32 graph": exact,
-        _FULL: full,
-    }  # fmt: skip
+    facts = read_graph_facts(source)
+    found = {_FULL: full}
+    for name, graph in make_candidates(full, folder).items():
+        one = FramingClassifier.from_pretrained(source, runtime="onnx")
+        one.runtime = OnnxRuntime(
+            graph, ModelLayout(source).tokenizer, max_length=facts.max_length, hidden_size=facts.hidden_size,
+            alone=name == "int8",
+        )  # fmt: skip
+        found[f"ours, {name} graph{' (chosen)' if name == facts.precision else ''}"] = one
     for classifier in found.values():
         classifier.fold_duplicates = False
     return found

@@ -1,8 +1,8 @@
 """The model folder's graph in ONNX Runtime, with neither PyTorch nor transformers.
 
-A quantised graph finds the range of its activations anew in every call, so sentences that share a call would
-change each other's results, and padding would too. Each sentence therefore is a call of its own, and several
-calls run side by side. A graph in full precision takes sentences of one length together: without padding.
+A graph with dynamic quantisation finds the range of its activations anew in every call, so sentences that share a
+call would change each other's results, and padding would too. Each sentence therefore is a call of its own there,
+and several calls run side by side. Any other graph takes sentences of one length together: without padding.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Candidate(BaseModel):
     """A graph that was measured at export, against PyTorch on the same sentences.
 
     Attributes:
-        name: ``fp32``, ``int8`` or what else it is.
+        name: ``fp32``, ``int8`` or ``int8-blocks`` (see ``train/export.py``).
         agreement: share of equal labels.
         mean_difference, largest_difference: of probabilities, absolute.
         sentences_per_second: on the machine that exported; a median.

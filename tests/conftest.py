@@ -141,7 +141,7 @@ def graphs(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path
     return make_candidates(classifier, tmp_path_factory.mktemp("graphs"))
 
 
-@pytest.fixture(scope="session", params=["fp32", "int8", "int8-mixed"])
+@pytest.fixture(scope="session", params=["fp32", "int8", "int8-blocks"])
 def exported(
     request: pytest.FixtureRequest, run: Run, graphs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
