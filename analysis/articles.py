@@ -99,7 +99,6 @@ _DATELINE = re.compile(
     rf"(?P<rest>(?:[,.]?\s*/?(?:(?P<day>{_DAY})|(?P<agency>\([^()]{{2,40}}\))|{_NAME})/?){{0,4}}?)"
     r"\.?\s*(?P<mark>[—–]|--|(?<=\s)-|(?<=[A-Z)\]])-(?=\s)|:|$)\s*"
 )
-_NO_PLACE = re.compile(r"(?:The|An?|In|On|At|For|He|She|It|They|We|You|I|This|That|These|Those|No|All)\b")
 # Some collections put day and headline in front of the text.
 _STAMP = re.compile(rf"^(?:{_DAY})(?:,?\s+\d{{4}})?[.,:]?\s+(?=[A-Z\"“'‘(])")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -135,7 +134,10 @@ def find_dateline(text: str, alone: bool = False) -> Dateline | None:
         # "ELÍAS: …" is a speaker, "SRINAGAR: …" a place.
         good = capitals and (sure or place.casefold() in _places())
     elif mark in ("—", "–"):
-        good = sure or capitals or (len(match.group().split()) <= 4 and not _NO_PLACE.match(place))
+        # "Moscow, Russia – Russia announced", but not "The mayor – who had fled – returned".
+        names = re.findall(r"[^\W\d]\S*", match.group())
+        plain = len(names) <= 4 and names[0] not in ("The", "A", "An") and all(name[0].isupper() for name in names)
+        good = sure or capitals or (plain and not text[match.end() : match.end() + 1].islower())
     else:
         good = sure or capitals
     if not good or (mark and match.end() == len(text) and not alone):

@@ -8,7 +8,7 @@ same source are brought together, and each source gets a type from the words tha
 
 import functools
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -964,6 +964,10 @@ class _Sources:
         if source is not None:
             self._focus.append((place, source))
 
+    def last_person(self, place: int) -> _Source | None:
+        """Who was in view last, within two sentences."""
+        return next((source for seen, source in reversed(self._focus) if place - seen <= 2 and source.human), None)
+
     def resolve(self, cue: _Cue, sentence: _Sentence) -> _Source | None:
         """The source of a cue: one that is known, or a new one; None for one without a name."""
         if cue.head is None and cue.label is None:
@@ -1093,9 +1097,7 @@ class _Sources:
             if not _is_spelling(one, other):
                 return False
             # Two of like names are two persons where both have names of their own.
-            if any(_fold(m.surname) == other for m in self._full.get(other, ())) and not _same_given(
-                source.given, mention.given
-            ):
+            if any(not _same_given(source.given, m.given) for m in self._full.get(other, ())):
                 return False
             if len([s for s in self.all if s.person and _is_spelling(_fold(s.surname), other)]) > 1:
                 return False
@@ -1293,11 +1295,8 @@ def _without_cue(
     # `"A. B," said X`: the cue comes later.
     if mine & {q.quotation for other in sentences[sentence.place + 1 : sentence.place + 9] for q in other.quoted}:
         return Attribution(UNNAMED, "unknown", construction="continuation")
-    for seen, source in reversed(people._focus):
-        if sentence.place - seen > 2:
-            break
-        if source.human:
-            return _continued(source)
+    if (source := people.last_person(sentence.place)) is not None:
+        return _continued(source)
     return Attribution(UNNAMED, "unknown", construction="continuation")
 
 
@@ -1314,9 +1313,3 @@ def _fill_back(sentences: Sequence[_Sentence], found: list[Attribution]) -> None
             if source is not None:
                 sentence.source = source
                 found[place] = _continued(source)
-
-
-def attribute_all(articles: Iterable[Article]) -> Iterator[tuple[Article, list[Attribution]]]:
-    """Articles with their attributions, one after another."""
-    for article in articles:
-        yield article, attribute(article)

@@ -36,7 +36,7 @@ _GOES_ON = re.compile(
     re.VERBOSE,
 )
 # sentencex goes over these ends where marks that open and close look alike: a stop inside the marks that close a
-# quotation, and a quotation that begins after a sentence. No "?" or "!": `"Where?" Smith asked.` is one sentence.
+# quotation, and a quotation that begins after a sentence. Not after "?" and "!", after which `Smith asked` may follow.
 _ENDS_AT_QUOTATION = re.compile(r"""(?:\.["”]\s+(?=["“]?[A-ZÀ-Þ])|(?<=[a-z]{2})\.\s+(?=["“][A-ZÀ-Þ]))""")
 # "17. The Mission …", "II. Security": the number of a paragraph is no sentence.
 _NUMBER = re.compile(r"^\s*\(?(?:\d{1,3}|[IVXLC]+|[a-zA-Z])[.)]\s*$")

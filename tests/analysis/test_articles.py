@@ -1,103 +1,199 @@
+import json
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from conflict_framing.analysis import Article, ArticleColumns, article_rows, parse_article, read_articles
-from conflict_framing.analysis.articles import find_dateline
+from conflict_framing.analysis.articles import find_dateline, read_html
 from conflict_framing.data import UserError
+from conflict_framing.data.tables import BadRow
 
 from ..conftest import write_jsonl
 
-WIRE = """Shells fall on Marvik again
+TEXT = """\
+Shelling stops, schools reopen
 
-MARVIK, May 3, 2024 (Northline) — Two shells fell on the market. Nobody was hurt.
+DRESK, 3 May 2021 (AFW) — The valley was quiet
+on Monday, the mayor said. "We slept," a baker told us.
 
-Roads closed
+Bread again
 
-The coast road was closed at noon.
+Nine shops opened.
 """
 
+PAGE = """<html><head><title>Shelling stops</title><meta property="og:site_name" content="Valley News">
+<meta property="article:published_time" content="2021-05-03T10:00:00Z"></head><body><nav><a href="/">Home</a></nav>
+<article><h1>Shelling stops</h1><p>DRESK (AFW) — The valley was quiet on Monday after a week of shelling that emptied
+many villages, the mayor said to a small crowd.</p><p>Nine shops opened, and the buses to the capital ran again for the
+first time since the road was mined in the spring.</p></article><footer>Imprint</footer></body></html>"""
 
-def articles(*paths: Path, **columns: str) -> list[Article]:
-    found = list(read_articles(paths, columns=ArticleColumns(**columns)))
-    assert all(isinstance(item, Article) for item in found)
-    return [item for item in found if isinstance(item, Article)]
+
+def articles(*paths: str | Path, **options: object) -> list[Article]:
+    return [item for item in read_articles(list(paths), **options) if isinstance(item, Article)]  # type: ignore[arg-type]
 
 
-def test_headline_heading_and_dateline_are_told_from_the_sentences() -> None:
-    article = parse_article(WIRE)
+def test_headline_heading_and_dateline_are_told_and_offsets_are_the_articles() -> None:
+    article = parse_article(TEXT, document="d", outlet="o")
     assert [(s.kind, s.text) for s in article.sentences] == [
-        ("headline", "Shells fall on Marvik again"),
-        ("body", "Two shells fell on the market."),
-        ("body", "Nobody was hurt."),
-        ("heading", "Roads closed"),
-        ("body", "The coast road was closed at noon."),
+        ("headline", "Shelling stops, schools reopen"),
+        ("body", "The valley was quiet on Monday, the mayor said."),
+        ("body", '"We slept," a baker told us.'),
+        ("heading", "Bread again"),
+        ("body", "Nine shops opened."),
     ]
-    assert (article.headline, article.place, article.date) == ("Shells fall on Marvik again", "Marvik", "2024-05-03")
-    assert article.dateline is not None and article.dateline.startswith("MARVIK, May 3, 2024 (Northline)")
     for sentence in article.sentences:
-        assert article.text[sentence.start : sentence.end] == sentence.text
+        assert " ".join(TEXT[sentence.start : sentence.end].split()) == sentence.text
+    assert (article.place, article.date, article.outlet) == ("Dresk", "2021-05-03", "o")
+    assert article.dateline == "DRESK, 3 May 2021 (AFW) —"
+    assert article.headline == "Shelling stops, schools reopen"
 
 
-def test_what_is_given_stands_above_the_dateline() -> None:
-    article = parse_article(WIRE, date="2024-05-04", place="Upper Marvik", outlet="Northline")
-    assert (article.date, article.place, article.outlet) == ("2024-05-04", "Upper Marvik", "Northline")
+def test_what_is_given_goes_before_what_the_dateline_tells() -> None:
+    article = parse_article(TEXT, date="2021-05-04", place="Upper Dresk")
+    assert (article.date, article.place) == ("2021-05-04", "Upper Dresk")
 
 
 @pytest.mark.parametrize(
-    ("text", "place"),
+    ("text", "place", "date"),
     [
-        ("KYIV, May 3 (Agency) — The road is open.", "KYIV"),
-        ("GENEVA (7 June 2023) – The office said the truce held.", "GENEVA"),
-        ("Marvik - The town is quiet.", None),
-        ("The army — all of it — left.", None),
-        ("He said: go home.", None),
+        ("KYIV, May 3 (Agency) — It rained.", "Kyiv", None),
+        ("GORI, Georgia, Aug. 14, 2008 (ED) — It rained.", "Gori", "2008-08-14"),
+        ("PORT-AU-PRINCE, Haiti (CPA) -- It rained.", "Port-Au-Prince", None),
+        ("Moscow, Russia – Russia announced rain.", "Moscow", None),
+        ("(Bogotá) – It rained.", "Bogotá", None),
+        ("BANNU, Oct 27: It rained.", "Bannu", None),
+        ("SRINAGAR: It rained.", "Srinagar", None),
+        ("Tel Hamin, SNA – It rained.", "Tel Hamin", None),
+        ("NYALAVUR, 14 March – The ministry said so.", "Nyalavur", None),
     ],
 )
-def test_datelines(text: str, place: str | None) -> None:
+def test_datelines(text: str, place: str, date: str | None) -> None:
     found = find_dateline(text)
-    assert (found.place.upper() if found and found.place else None) == place
+    assert found is not None
+    assert (found.place, found.date) == (place, date)
+    assert text[len(found.text) :].startswith(("It rained", "Russia announced", "The ministry"))
 
 
-def test_no_sentence_is_an_error() -> None:
-    with pytest.raises(UserError, match="no sentence in it"):
-        parse_article(" \n ", document="empty.txt")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ELÍAS: That is a lie.",
+        "The mayor – who had fled – returned.",
+        "The army said on May 3 that it rained.",
+        "Two soldiers, a boy and a cow – all were wounded.",
+        "Kabul is quiet.",
+        "TRIPOLI, July 9",  # only where it may stand alone
+    ],
+)
+def test_what_is_no_dateline(text: str) -> None:
+    assert find_dateline(text) is None
 
 
-def test_a_folder_of_text_and_html(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text(WIRE, "utf-8")
-    page = "<html><head><title>Calm in Tesna</title></head><body><nav>Home | Sport</nav><article><h1>Calm in Tesna</h1>"
-    told = "The district of Tesna was calm on Tuesday, the mayor said in a long statement to the council of the town. "
-    (tmp_path / "b.html").write_text(f"{page}<p>{told * 3}</p><p>{told}</p></article></body></html>", "utf-8")
-    text, html = articles(tmp_path)
-    assert text.document.endswith("a.txt") and html.document.endswith("b.html")
-    assert any("calm on Tuesday" in sentence.text for sentence in html.sentences)
-    assert not any("Sport" in sentence.text for sentence in html.sentences)
+def test_a_dateline_on_a_line_of_its_own_is_no_sentence() -> None:
+    article = parse_article("Planes over Tripoli\n\nTRIPOLI, July 9\n\nPlanes came.\n\nThey left.")
+    assert [s.text for s in article.sentences] == ["Planes over Tripoli", "Planes came.", "They left."]
+    assert article.place == "Tripoli"
 
 
-def test_a_table_of_articles_and_one_of_sentences(tmp_path: Path) -> None:
-    whole = write_jsonl(
-        tmp_path / "articles.jsonl",
+def test_a_day_and_a_known_headline_in_front_of_the_text_are_parted_from_it() -> None:
+    text = "Wed 05 Apr 2017 Town falls silent. The guns stopped on Wednesday. Nobody knows why."
+    article = parse_article(text, headline="Town falls silent")
+    assert [(s.kind, s.text) for s in article.sentences] == [
+        ("headline", "Town falls silent."),
+        ("body", "The guns stopped on Wednesday."),
+        ("body", "Nobody knows why."),
+    ]
+    assert [text[s.start : s.end] for s in article.sentences] == [s.text for s in article.sentences]
+
+
+def test_html_gives_text_title_outlet_and_date_without_the_rest_of_the_page(tmp_path: Path) -> None:
+    path = tmp_path / "a.html"
+    path.write_text(PAGE, "utf-8")
+    (article,) = articles(path)
+    assert (article.outlet, article.date, article.place) == ("Valley News", "2021-05-03", "Dresk")
+    assert [s.kind for s in article.sentences] == ["headline", "body", "body"]
+    assert article.headline == article.sentences[0].text == "Shelling stops"
+    assert article.sentences[1].text.startswith("The valley was quiet")
+    assert "Imprint" not in article.text
+    assert "Home" not in article.text
+
+
+def test_a_page_without_an_article_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no article was found"):
+        read_html("<html><body></body></html>", "empty.html")
+
+
+def test_a_row_is_an_article_and_its_columns_are_carried(tmp_path: Path) -> None:
+    path = write_jsonl(
+        tmp_path / "a.jsonl",
         [
-            {"body": "The road is open. Trucks pass.", "id": "a", "outlet": "Wire", "date": "2024-01-02", "desk": 7},
-            {"body": "Shots were heard.", "id": "b", "outlet": "Wire", "date": "2024-01-03", "desk": 8},
+            {"id": "x", "title": "Calm", "body": "Calm. It is calm. We saw it.", "location": "Aden", "tag": 7},
+            {"id": "y", "title": None, "body": "A raid. It began at noon.", "location": "", "tag": 8},
         ],
     )
-    first, second = articles(whole, text="body", document="id")
-    assert [s.text for s in first.sentences] == ["The road is open.", "Trucks pass."]
-    assert (second.outlet, second.date) == ("Wire", "2024-01-03")
-    row = article_rows(first)[1]
-    assert (row["document"], row["sentence"], row["outlet"], row["desk"]) == ("a", 2, "Wire", 7)
+    columns = ArticleColumns(text="body", document="id", place="location", headline="title")
+    first, second = articles(path, columns=columns)
+    assert (first.document, first.place, first.headline, first.extras) == ("x", "Aden", "Calm", {"tag": 7})
+    assert [s.kind for s in first.sentences] == ["headline", "body", "body"]
+    assert second.place is None
+    rows = article_rows(first)
+    assert list(rows[0]) == [
+        "document", "sentence", "start", "end", "kind", "outlet", "date", "place", "text", "tag",
+    ]  # fmt: skip
+    assert [(row["document"], row["sentence"], row["tag"]) for row in rows] == [("x", 1, 7), ("x", 2, 7), ("x", 3, 7)]
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv", "tsv", "parquet"])
+def test_rows_that_share_a_document_are_its_sentences_and_stay_as_they_are(tmp_path: Path, format: str) -> None:
     rows = [
-        {"text": "The road is open.", "document": "a", "label": "none"},
-        {"text": "Trucks pass.", "document": "a", "label": "operational_description"},
+        {"document": "a", "text": "ADEN (AFW) — It is calm. Very calm.", "label": "calm"},
+        {"document": "a", "text": "A raid began.", "label": "attack"},
+        {"document": "b", "text": "Trucks came.", "label": "move"},
     ]
-    (article,) = articles(write_jsonl(tmp_path / "sentences.jsonl", rows))
-    assert article.by_rows
-    assert article_rows(article) == rows
+    path = tmp_path / f"a.{format}"
+    if format == "parquet":
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    elif format == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    else:
+        mark = "," if format == "csv" else "\t"
+        path.write_text("\n".join(mark.join(r.values()) for r in [dict(zip(rows[0], rows[0], strict=True)), *rows]))
+    found = articles(path)
+    assert [row for article in found for row in article_rows(article)] == rows
+    assert [len(article.sentences) for article in found] == [2, 1]
+    assert found[0].sentences[0].text == "It is calm. Very calm."
+    assert found[0].sentences[0].cut == len("ADEN (AFW) — ")
+    assert found[0].place == "Aden"
 
 
-def test_a_missing_column_is_told(tmp_path: Path) -> None:
-    path = write_jsonl(tmp_path / "articles.jsonl", [{"body": "The road is open."}])
-    with pytest.raises(UserError, match="no column 'text'"):
-        articles(path)
+def test_folders_are_read_in_order_and_rows_without_text_are_told(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "b.txt").write_text("Trucks came.", "utf-8")
+    (tmp_path / "sub" / "c.html").write_text(PAGE, "utf-8")
+    (tmp_path / "picture.png").write_bytes(b"x")
+    write_jsonl(tmp_path / "a.jsonl", [{"text": "A raid."}, {"text": None}])
+    found = list(read_articles([tmp_path]))
+    assert [type(item) for item in found] == [BadRow, Article, Article, Article]
+    names = [Path(item.document).name for item in found if isinstance(item, Article)]
+    assert names == ["a.jsonl:1", "b.txt", "c.html"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.txt", "   \n", "no text in it"),
+        ("a.csv", "words\nx\n", "no column 'text'"),
+        ("a.pdf", "x", "not one of"),
+    ],
+)
+def test_mistakes_are_told(tmp_path: Path, name: str, content: str, message: str) -> None:
+    (tmp_path / name).write_text(content, "utf-8")
+    with pytest.raises(UserError, match=message):
+        list(read_articles([tmp_path / name]))
+
+
+def test_an_empty_folder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no articles in this folder"):
+        list(read_articles([tmp_path]))

@@ -91,3 +91,20 @@ def test_words_cover_all_but_white_space(text: str) -> None:
     bounds = split_words(text)
     assert bounds == sorted(bounds)
     assert "".join(text[start:end] for start, end in bounds) == "".join(text.split())
+
+
+def test_quotations_numbers_and_titles_do_not_hide_or_make_ends() -> None:
+    def texts(article: str) -> list[str]:
+        return [span.text for span in split_sentences(article)]
+
+    assert texts('"I stay," she said. "It is quiet." The guard had gone.') == [
+        '"I stay," she said.',
+        '"It is quiet."',
+        "The guard had gone.",
+    ]
+    assert texts("17. The mission left. 18 men stayed.\n\nII. Security") == [
+        "17. The mission left.",
+        "18 men stayed.",
+        "II. Security",
+    ]
+    assert texts("Briefing members, Ms. Rautio warned of war.") == ["Briefing members, Ms. Rautio warned of war."]
