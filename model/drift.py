@@ -167,8 +167,8 @@ class Drift:
         distance: energy coefficient, labels matched.
         p_value: of a permutation test of that distance.
         far: share of sentences without near neighbours in the training text.
-        language: share of ``language_sentences`` in other languages than the training text; None where none
-            is long enough or the languages of the training text are unknown.
+        language: share of ``language_sentences`` in other languages than the training text; None where fewer than
+            three are long enough or the languages of the training text are unknown.
         language_sentences: how many are long enough to tell.
         languages: the other languages found, with their shares.
         language_confidence: mean probability of these languages; None where none was found.
@@ -207,7 +207,9 @@ def measure_drift(classifier: CheckpointClassifier, sentences: Sequence[str]) ->
     if reference is None or not sentences:
         return None
     embeddings, labels = embed(classifier, sentences)
-    return compare(embeddings, labels, languages_of(sentences), reference)
+    # Fewer would give no warning whatever they are, and loading the identifier is half of a short call's time.
+    enough = sum(_count_words(text) >= LEAST_WORDS for text in sentences) >= _LEAST_SENTENCES
+    return compare(embeddings, labels, languages_of(sentences) if enough else [], reference)
 
 
 def compare(
