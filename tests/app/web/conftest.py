@@ -98,6 +98,10 @@ def client(application: Callable[[], Client]) -> Client:
 # --- a browser -----------------------------------------------------------------------------------
 
 
+class _Navigated(Exception):  # noqa: N818 - no error: a script was asked of a page that is gone
+    pass
+
+
 class Page:
     """One tab, by the DevTools protocol.
 
@@ -121,6 +125,8 @@ class Page:
             message = json.loads(self._socket.recv(timeout=_PATIENCE))
             self._note(message)
             if message.get("id") == number:
+                if "navigated" in message.get("error", {}).get("message", ""):
+                    raise _Navigated
                 assert "error" not in message, f"{method}: {message['error']}"
                 result: dict[str, Any] = message["result"]
                 return result
@@ -139,7 +145,10 @@ class Page:
         self.wait("document.readyState === 'complete' && document.getElementById('annotations')?.textContent")
 
     def run(self, script: str) -> Any:
-        answer = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        try:
+            answer = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        except _Navigated:
+            return None
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
