@@ -16,8 +16,9 @@ from typing import Any, Literal
 import yaml
 
 from ..data.errors import MissingExtraError, UserError
+from ..data.inputs import find_inputs
 from ..data.sentences import Span, split_sentences
-from ..data.tables import STDIN, BadRow, Format, Row, format_of, missing_column, read_table, read_text, require_file
+from ..data.tables import STDIN, BadRow, Format, Row, format_of, missing_column, read_table, read_text
 
 Kind = Literal["headline", "heading", "body"]
 
@@ -363,7 +364,7 @@ def read_articles(
     document, which must stand together, are its article. Folders are read with all that is in them.
 
     Args:
-        inputs: files and folders; ``-`` is standard input.
+        inputs: files, folders and patterns; ``-`` is standard input.
         columns: of tables.
         encoding: of text formats.
         format: overrides what the names say.
@@ -372,8 +373,7 @@ def read_articles(
         UserError: an input is missing, unreadable, of no known format, or has no column of texts.
     """
     columns = columns or ArticleColumns()
-    for path in _files(inputs):
-        name = str(path)
+    for name in find_inputs(inputs, also=_HTML):
         if is_html(name) and format is None:
             yield read_html(read_text(name, encoding), document=name)
             continue
@@ -386,29 +386,6 @@ def read_articles(
 
 def is_html(path: str | Path) -> bool:
     return str(path).lower().endswith(_HTML)
-
-
-def _files(inputs: Sequence[str | Path]) -> Iterator[str]:
-    for given in inputs:
-        if str(given) == STDIN or not Path(given).is_dir():
-            if str(given) != STDIN:
-                require_file(given)
-            yield str(given)
-            continue
-        found = [path for path in sorted(Path(given).rglob("*")) if path.is_file() and _is_known(path)]
-        if not found:
-            raise UserError(f"{given}: no articles in this folder; expected .txt, .md, .html or tables.")
-        yield from map(str, found)
-
-
-def _is_known(path: Path) -> bool:
-    if path.name.startswith(".") or is_html(path):
-        return not path.name.startswith(".")
-    try:
-        format_of(path)
-    except UserError:
-        return False
-    return True
 
 
 def read_html(page: str, document: str = "") -> Article:

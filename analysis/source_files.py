@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.errors import UserError
+from ..data.files import partial_of, put_in_place
 from ..data.tables import STDIN, BadRow, Format, arrow_type, check_table_name, open_writer
 from .articles import Article, ArticleColumns, article_rows, read_articles
 from .sources import SOURCE_COLUMNS, attribute
@@ -80,12 +81,12 @@ def source_files(
     # Empty columns have types too, so that files of several runs go together.
     types |= {"source_start": arrow_type({int}), "source_end": arrow_type({int})}
     report.output.parent.mkdir(parents=True, exist_ok=True)
-    partial = report.output.with_name(report.output.name + ".partial")
+    partial = partial_of(report.output)
     writer = open_writer(partial, kind, types)
     for batch in _batches(rows):
         writer.write([{name: row.get(name) for name in names} for row in batch])
     writer.close()
-    partial.replace(report.output)
+    put_in_place(partial, report.output)
     return report
 
 

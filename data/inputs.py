@@ -8,13 +8,20 @@ from .errors import UserError
 from .tables import STDIN, SUFFIXES, is_known, require_file
 
 
-def find_inputs(inputs: Sequence[str | Path], *, any_format: bool = False, leave_out: Sequence[Path] = ()) -> list[str]:
+def find_inputs(
+    inputs: Sequence[str | Path],
+    *,
+    any_format: bool = False,
+    also: tuple[str, ...] = (),
+    leave_out: Sequence[Path] = (),
+) -> list[str]:
     """The files that inputs mean, in the order of the inputs; those of a folder or a pattern sorted by path.
 
     Args:
         inputs: files, folders (all files of known formats in them, at any depth), patterns as the shell knows
             them (``**`` is any depth), ``-`` for standard input.
         any_format: take files of a folder whatever their names say.
+        also: endings of names that are known besides those of texts and tables, e.g. ``.html``.
         leave_out: what is no input though it stands in a folder: what is being written.
 
     Raises:
@@ -27,9 +34,9 @@ def find_inputs(inputs: Sequence[str | Path], *, any_format: bool = False, leave
         if given == STDIN:
             found.append(given)
         elif path.is_dir():
-            found += _in_folder(path, any_format, ours)
+            found += _in_folder(path, any_format, also, ours)
         elif glob.has_magic(given) and not path.exists():
-            found += _fitting(given, any_format, ours)
+            found += _fitting(given, any_format, also, ours)
         else:
             found.append(str(require_file(path)))
     seen: set[str] = set()
@@ -41,27 +48,30 @@ def find_inputs(inputs: Sequence[str | Path], *, any_format: bool = False, leave
     return found
 
 
-def _in_folder(folder: Path, any_format: bool, ours: set[Path]) -> list[str]:
+def _in_folder(folder: Path, any_format: bool, also: tuple[str, ...], ours: set[Path]) -> list[str]:
     def is_input(path: Path) -> bool:
         inside = path.relative_to(folder)
         unfinished = any(part.startswith(".") or part.endswith(".partial") for part in inside.parts)
-        return path.is_file() and not unfinished and (any_format or is_known(path)) and path.absolute() not in ours
+        known = any_format or is_known(path) or path.name.lower().endswith(also)
+        return path.is_file() and not unfinished and known and path.absolute() not in ours
 
     files = sorted(path for path in folder.rglob("*") if is_input(path))
     if not files:
-        known = "" if any_format else f" of a known format ({', '.join(sorted(SUFFIXES))}, each also .gz or .zst)"
+        known = (
+            "" if any_format else f" of a known format ({', '.join(sorted({*SUFFIXES, *also}))}, each also .gz or .zst)"
+        )
         raise UserError(f"{folder} is a folder without any file{known} in it.")
     return [str(require_file(path)) for path in files]
 
 
-def _fitting(pattern: str, any_format: bool, ours: set[Path]) -> list[str]:
+def _fitting(pattern: str, any_format: bool, also: tuple[str, ...], ours: set[Path]) -> list[str]:
     found: list[str] = []
     for name in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - which takes no absolute patterns
         path = Path(name)
         if path.is_file() and path.absolute() not in ours:
             found.append(str(require_file(path)))
         elif path.is_dir() and "**" not in pattern:
-            found += _in_folder(path, any_format, ours)
+            found += _in_folder(path, any_format, also, ours)
     if not found:
         raise UserError(f"{pattern}: no file fits the pattern.")
     return found

@@ -195,5 +195,5 @@ def test_mistakes_are_told(tmp_path: Path, name: str, content: str, message: str
 
 
 def test_an_empty_folder_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no articles in this folder"):
+    with pytest.raises(UserError, match=r"without any file of a known format .*\.html"):
         list(read_articles([tmp_path]))
