@@ -155,8 +155,9 @@ def _selective(evaluation: Evaluation) -> dict[str, Any] | None:
     return {
         "picture": pictures.risk_coverage_curve(found.curve.coverage, found.curve.risk, "abstaining"),
         "aurc": found.curve.aurc,
-        "aurc_interval": found.aurc_interval,
+        "aurc_interval": found.intervals["aurc"],
         "eaurc": found.curve.eaurc,
+        "eaurc_interval": found.intervals["eaurc"],
         "columns": ["at most wrong", "abstains below", "answered", "95 %", "wrong among them", "95 %"],
         "rows": [_promise(kept) for kept in found.kept],
         "notes": [kept.abstention.describe() for kept in found.kept if kept.abstention.reason],

@@ -73,8 +73,10 @@ def risk_coverage(probabilities: npt.NDArray[Any], references: Sequence[int]) ->
     )
 
 
-def aurc_interval(probabilities: npt.NDArray[Any], references: Sequence[int], units: Sequence[int]) -> list[float]:
-    """95 % interval of ``RiskCoverage.aurc`` by bootstrap over documents; [low, high].
+def area_intervals(
+    probabilities: npt.NDArray[Any], references: Sequence[int], units: Sequence[int]
+) -> dict[str, list[float]]:
+    """95 % intervals of ``RiskCoverage.aurc`` and ``eaurc`` by bootstrap over documents; each [low, high].
 
     Args:
         probabilities, references: as in ``risk_coverage``.
@@ -85,14 +87,21 @@ def aurc_interval(probabilities: npt.NDArray[Any], references: Sequence[int], un
     order = np.lexsort((np.random.default_rng(_SEED).random(len(scores)), -scores))
     wrong = (probabilities.argmax(axis=1) != np.asarray(references))[order]
     _, place = np.unique(np.asarray(units), return_inverse=True)
-    found = []
+    best = np.argsort(wrong, kind="stable")  # all errors last
+    areas: dict[str, list[npt.NDArray[Any]]] = {"aurc": [], "eaurc": []}
     for drawn in unit_weights(int(place.max()) + 1):
         weights = drawn[:, place[order]].astype(float)
-        answered = weights.cumsum(axis=1)
-        risk = (weights * wrong).cumsum(axis=1) / np.maximum(answered, 1)
-        found.append((weights * risk).sum(axis=1) / answered[:, -1])
-    low, high = percentiles(np.concatenate(found))
-    return [float(low), float(high)]
+        area = _weighted_area(weights, wrong)
+        areas["aurc"].append(area)
+        areas["eaurc"].append(area - _weighted_area(weights[:, best], wrong[best]))
+    return {name: [float(end) for end in percentiles(np.concatenate(values))] for name, values in areas.items()}
+
+
+def _weighted_area(weights: npt.NDArray[Any], wrong: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """AURC of sentences in their order, each as often as its weight says: one number per row of weights."""
+    answered = weights.cumsum(axis=1)
+    risk = (weights * wrong).cumsum(axis=1) / np.maximum(answered, 1)
+    return np.asarray((weights * risk).sum(axis=1) / answered[:, -1])
 
 
 @dataclass(frozen=True)
@@ -126,7 +135,7 @@ class Selective:
     """The risk–coverage curve, and the promises that the model can make (none without a calibration part)."""
 
     curve: RiskCoverage
-    aurc_interval: list[float]
+    intervals: dict[str, list[float]]
     kept: list[Kept]
 
     @classmethod
@@ -146,9 +155,9 @@ class Selective:
             calibration: of the model.
         """
         curve = risk_coverage(probabilities, references)
-        interval = aurc_interval(probabilities, references, units)
+        intervals = area_intervals(probabilities, references, units)
         if calibration is None:
-            return cls(curve, interval, [])
+            return cls(curve, intervals, [])
         scores = probabilities.max(axis=1)
         wrong = probabilities.argmax(axis=1) != np.asarray(references)
         kept = []
@@ -165,8 +174,8 @@ class Selective:
                     error_interval=ratio_interval(answered & wrong, answered, units) if n else None,
                 )
             )
-        return cls(curve, interval, kept)
+        return cls(curve, intervals, kept)
 
     def to_json(self) -> dict[str, Any]:
-        curve = {**self.curve.to_json(), "aurc_interval": self.aurc_interval}
+        curve = {**self.curve.to_json(), "intervals": self.intervals}
         return {"risk_coverage": curve, "max_error": [kept.to_json() for kept in self.kept]}

@@ -109,7 +109,7 @@ def test_promises_of_the_calibration_part_are_in_the_report(calibrated: Path, ot
     assert told["max_error"][0]["coverage"] == evaluation.selective.kept[0].coverage
     write_evaluation(evaluation, tmp_path / "report")
     report = (tmp_path / "report" / "report.md").read_text("utf-8")
-    low, high = evaluation.selective.aurc_interval
+    low, high = evaluation.selective.intervals["aurc"]
     assert f"(AURC) is {evaluation.selective.curve.aurc:.3f} ({low:.3f} to {high:.3f})" in report
     assert f"| 0.05 | {classifier.abstention(0.05).threshold:.4f} |" in report
     assert f"| 100 % | {1 - evaluation.model.metrics['accuracy']:.3f} |" in report

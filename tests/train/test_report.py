@@ -150,7 +150,7 @@ def whole(codebook: Codebook, text: str = "sentence", data: str = "my test") -> 
     optional = {
         "selective": Selective(
             RiskCoverage([0.25, 0.5, 1.0], [0.0, 0.1, 0.2], aurc=0.11, eaurc=0.03),
-            [0.08, 0.15],
+            {"aurc": [0.08, 0.15], "eaurc": [0.01, 0.05]},
             [
                 Kept(Abstention(math.inf, 0.05, reason=text), 0.0, [0.0, 0.0], None, None),
                 Kept(Abstention(0.9, 0.1), 0.63, [0.5, 0.7], 0.04, [0.01, 0.08]),

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conflict_framing.model.calibration import Calibration
-from conflict_framing.train.selective import Selective, aurc_interval, risk_coverage
+from conflict_framing.train.selective import Selective, area_intervals, risk_coverage
 from conflict_framing.train.uncertainty import ratio_interval
 
 
@@ -90,15 +90,22 @@ def test_ratio_intervals_widen_with_documents_that_are_alike() -> None:
     assert together[0] < 0.5 < together[1]
 
 
-def test_the_interval_of_aurc_is_drawn_over_documents() -> None:
+def test_the_intervals_of_areas_are_drawn_over_documents() -> None:
     chance = np.random.default_rng(3)
     scores = chance.uniform(0.5, 1, 600).round(2)  # many ties
     probabilities = np.stack([scores, 1 - scores], axis=1)
     units = np.repeat(np.arange(60), 10)
     wrong = chance.random(600) < np.repeat(chance.beta(1, 4, 60), 10)
     references = wrong.astype(int).tolist()
-    low, high = aurc_interval(probabilities, references, units.tolist())
-    assert low < risk_coverage(probabilities, references).aurc < high
-    apart_low, apart_high = aurc_interval(probabilities, references, range(600))
+    found = area_intervals(probabilities, references, units.tolist())
+    curve = risk_coverage(probabilities, references)
+    low, high = found["aurc"]
+    assert low < curve.aurc < high
+    assert found["eaurc"][0] < curve.eaurc < found["eaurc"][1] < high
+    apart_low, apart_high = area_intervals(probabilities, references, range(600))["aurc"]
     assert high - low > 1.2 * (apart_high - apart_low)  # sentences of a document are wrong together
-    assert aurc_interval(probabilities, [0] * 600, units.tolist()) == [0, 0]
+    assert area_intervals(probabilities, [0] * 600, units.tolist()) == {"aurc": [0, 0], "eaurc": [0, 0]}
+    best = np.stack([np.linspace(0.9, 0.6, 100), np.linspace(0.1, 0.4, 100)], axis=1)
+    by_surest = area_intervals(best, [0] * 80 + [1] * 20, range(100))
+    assert by_surest["eaurc"] == pytest.approx([0, 0])
+    assert by_surest["aurc"][0] > 0
