@@ -1253,10 +1253,10 @@ examples:
 
 
 def _export(options: Any) -> int:
-    from conflict_framing.model.sources import Reading, read_texts
+    from conflict_framing.model.rows import ReadOptions, read_texts
     from conflict_framing.train.export import describe, export_folder
 
-    reading = Reading(options.text_column, options.encoding)
+    reading = ReadOptions(options.text_column, options.encoding)
     texts = list(read_texts(options.data, reading))
     facts = export_folder(options.model, texts=texts, overwrite=options.overwrite, say=say)
     for candidate in facts.candidates:
