@@ -1068,10 +1068,10 @@ def _sources(options: Any) -> int:
         soft_wrap=True,
         markup=False,
     )
-    for bad in report.rejected[:_SHOWN]:
+    for bad in report.problems:
         say(f"{bad.place}: {bad.reason}")
     if report.rejected:
-        say(f"{len(report.rejected):,} rows were left out.")
+        say(f"{report.rejected:,} rows were left out.")
         return EXIT_INCOMPLETE
     return EXIT_OK
 
