@@ -1291,11 +1291,14 @@ source_type, date and, if there is one, place).
 
 An audit: --plan-audit says how many sentences to label for a wanted half-width of the intervals, and
 draws them, blind and in random order. Fill the column label from the top, keep FILE.meta.json beside
-the file, and give it to --audit. A queue of unsure sentences is no audit.
+the file, and give it to --audit. With --by-document whole documents are drawn: sentences of one article
+are alike, so more of them are needed (the design effect tells how many times), but they are read in
+their context. A queue of unsure sentences is no audit.
 
 examples:
   conflict-framing shares labelled.jsonl --by outlet,month --model runs/default --output findings
   conflict-framing shares labelled.jsonl --by outlet --plan-audit audit.csv --half-width 0.05
+  conflict-framing shares labelled.jsonl --by outlet --plan-audit audit.csv --half-width 0.05 --by-document
   conflict-framing shares labelled.jsonl --by outlet --audit audit.csv --output findings
   conflict-framing shares labelled.jsonl --by outlet,year --model runs/default --compare wire,2023 wire,2024
 """,
@@ -1324,6 +1327,11 @@ examples:
         "--stratify",
         choices=("label",),
         help="also draw in strata of the predicted label: shorter intervals for rare labels",
+    )
+    parser.add_argument(
+        "--by-document",
+        action="store_true",
+        help="draw documents with all their sentences: more sentences to label, fewer articles to read",
     )
     parser.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="of the draw (default: 0)")
     parser.add_argument("--date-column", default="date", metavar="NAME", help="ISO dates (default: date)")
@@ -1376,7 +1384,14 @@ def _plan_audit(options: Any, reading: dict[str, str]) -> int:
     check_table_name(path)
     with _bar("Reading", "rows") as on_progress:
         table = read_predictions(options.predictions, options.by, on_progress=on_progress, **reading)
-    plan = plan_audit(table, options.by, options.half_width, by_label=options.stratify == "label", seed=options.seed)
+    plan = plan_audit(
+        table,
+        options.by,
+        options.half_width,
+        by_label=options.stratify == "label",
+        by_document=options.by_document,
+        seed=options.seed,
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_audit(plan, table, path, text_column=options.text_column, encoding=options.encoding)
     print_plan(plan, path)
@@ -1386,8 +1401,8 @@ def _plan_audit(options: Any, reading: dict[str, str]) -> int:
 def _check_shares(options: Any) -> None:
     if options.plan_audit and options.half_width is None:
         raise UserError("--plan-audit needs --half-width: how short the intervals shall be, e.g. 0.05 for ±5 points.")
-    if not options.plan_audit and (options.half_width is not None or options.stratify):
-        raise UserError("--half-width and --stratify go with --plan-audit FILE, which draws the sample.")
+    if not options.plan_audit and (options.half_width is not None or options.stratify or options.by_document):
+        raise UserError("--half-width, --stratify and --by-document go with --plan-audit FILE, which draws the sample.")
     if options.plan_audit and (options.audit or options.compare or options.output):
         raise UserError(
             "--plan-audit draws a sample and ends; give --audit, --compare and --output when it is labelled."
@@ -1405,12 +1420,13 @@ def _check_shares(options: Any) -> None:
 def print_plan(plan: "AuditPlan", path: Path) -> None:
     """What an audit takes for each group, and what to do next."""
     table = Table(title="Sentences to label", title_justify="left", box=None, pad_edge=False)
-    for name in (", ".join(plan.by) or "group", "sentences", "of", "documents", "of", "expected ±"):
+    for name in (", ".join(plan.by) or "group", "sentences", "of", "documents", "of", "expected ±", "design effect"):
         table.add_column(escape(name), justify="right" if table.columns else "left", overflow="fold")
     for group in plan.groups[:_SHOWN]:
         counts = (group.sentences, group.of_sentences, group.documents, group.of_documents)
         width = "–" if group.half_width is None else f"{100 * group.half_width:.1f} points"
-        table.add_row(escape(group.name), *(f"{count:,}" for count in counts), width)
+        effect = "–" if group.design_effect is None else f"{group.design_effect:.1f}"
+        table.add_row(escape(group.name), *(f"{count:,}" for count in counts), width, effect)
     out.print(table)
     if len(plan.groups) > _SHOWN:
         say(f"… and {len(plan.groups) - _SHOWN} more groups.")
@@ -1419,7 +1435,8 @@ def print_plan(plan: "AuditPlan", path: Path) -> None:
         say(f"note: {', '.join(names[:8])}{' …' if len(names) > 8 else ''}: {note}")
     rest = plan.sentences - sum(group.sentences for group in plan.groups)
     others = f", {rest:,} of them from the groups with too few documents" if rest else ""
-    out.print(f"{plan.sentences:,} sentences in random order to {path}{others}", soft_wrap=True, markup=False)
+    what = "sentences of whole documents" if plan.by_document else "sentences"
+    out.print(f"{plan.sentences:,} {what} in random order to {path}{others}", soft_wrap=True, markup=False)
     out.print(
         f"Fill its column label from the top, keep {path.name}.meta.json beside it, and give it to --audit. "
         f"A half-way filled file works too.",
