@@ -8,6 +8,7 @@ import datetime
 import functools
 import itertools
 import re
+import statistics
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ Kind = Literal["headline", "heading", "body"]
 _HTML = (".html", ".htm", ".xhtml")
 _LONGEST_HEADLINE = 160
 _LONGEST_HEADING = 110
+_LOOKED_AT = 50  # rows, to tell whether they are articles
+FEWEST_SENTENCES = 3
+"""Of a text that is taken for an article where nothing else tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,7 +399,7 @@ class ArticleFile:
             raise UserError(str(error).replace(self.path, self.name)) from None
 
     def _table(self, kind: Format, columns: ArticleColumns, encoding: str) -> Iterator[Article | BadRow]:
-        by_rows = self._has_sentences(kind, columns.document, encoding)
+        by_rows = self.has_sentences(columns, encoding)
         rows: list[Row] = []  # of one document
         names: dict[str, None] = {}
         empty = True
@@ -424,17 +428,28 @@ class ArticleFile:
         if names and columns.text not in names:
             raise missing_column(columns.text, sorted(names), self.name, "--text-column")
 
-    def _has_sentences(self, kind: Format, column: str, encoding: str) -> bool:
-        """Whether rows share a document. Of each document no more is kept than a number."""
+    def has_sentences(self, columns: ArticleColumns, encoding: str = "utf-8") -> bool:
+        """Whether the rows of a table are sentences: they share documents.
+
+        A few articles of the same name do not make it one: most rows must share theirs, or be short. Of each
+        document no more is kept than a number.
+        """
         seen: set[int] = set()
+        named = 0
+        lengths: list[int] = []
+        kind = None if self.kind == "html" else self.kind
         for row in read_table(self.path, encoding=encoding, format=kind):
-            document = _string(row.values.get(column)) if isinstance(row, Row) else None
-            if document is None:
+            if isinstance(row, BadRow):
                 continue
-            if hash(document) in seen:
-                return True
-            seen.add(hash(document))
-        return False
+            text = row.values.get(columns.text)
+            if len(lengths) < _LOOKED_AT and isinstance(text, str) and text.strip():
+                lengths.append(len(split_sentences(text)))
+            document = _string(row.values.get(columns.document))
+            if document is not None:
+                named += 1
+                seen.add(hash(document))
+        short = not lengths or statistics.median(lengths) < FEWEST_SENTENCES
+        return len(seen) < named and (short or 2 * len(seen) <= named)
 
 
 @contextmanager
@@ -466,7 +481,7 @@ def read_articles(
     """The articles of files and folders, in order, one in memory at a time.
 
     Text files hold an article each, HTML files too (main text, title, outlet and date by trafilatura, Barbaresi
-    2021). A row of a table is an article, unless rows share a document: then rows are sentences, and those of one
+    2021). A row of a table is an article, unless rows share documents: then rows are sentences, and those of one
     document, which must stand together, are its article. Folders are read with all that is in them.
 
     Args:

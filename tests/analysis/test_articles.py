@@ -214,3 +214,11 @@ def test_a_table_on_standard_input_is_read_whatever_must_be_known_first(monkeypa
     found = [item for item in read_articles(["-"], format="jsonl") if isinstance(item, Article)]
     assert [article.document for article in found] == ["a", "b"]
     assert [len(article.sentences) for article in found] == [1, 2]  # rows are sentences, and stay whole
+
+
+def test_two_articles_of_one_name_do_not_make_a_table_one_of_sentences(tmp_path: Path) -> None:
+    names = ["a", "b", "b", "c", "d"]
+    rows = [{"document": name, "text": "Calm. It was calm. We saw it. Trucks came."} for name in names]
+    found = articles(write_jsonl(tmp_path / "a.jsonl", rows))
+    assert [(article.document, len(article.sentences)) for article in found] == [(name, 4) for name in names]
+    assert not any(article.by_rows for article in found)
