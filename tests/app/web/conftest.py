@@ -41,12 +41,14 @@ SMALL = Limits(
     expanded_bytes=1_000_000,
     json_bytes=60_000,
     rows=300,
-    columns=12,
+    columns=16,
     sentence_characters=500,
     row_characters=2_000,
     article_characters=5_000,
     texts=3,
     kept_jobs=3,
+    groups=24,
+    audit_bytes=20_000,
 )
 
 

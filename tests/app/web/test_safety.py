@@ -76,12 +76,18 @@ def test_a_job_of_another_session_is_as_good_as_none(application: Callable[[], C
     mine, other = application(), application()
     job = mine.send_text("The town is calm.")
     assert len(job["id"]) >= 24
-    for path in ("", "/result", "/download", "/shares", "/chart.svg", "/columns"):
+    for path in (
+        *("", "/result", "/download", "/shares", "/columns", "/pictures/side_by_side/0.svg"),
+        *("/findings/report.html", "/audit/plan", "/audit/plan/audit.csv"),
+    ):
         answer = other.http.get(f"/api/v1/jobs/{job['id']}{path}")
         assert (answer.status_code, code(answer)) == (404, "no_such_job")
     annotation = {"job": job["id"], "row": 0, "label": "calm"}
     assert other.http.post(f"/api/v1/jobs/{job['id']}/cancel").status_code == 404
     assert other.http.delete(f"/api/v1/jobs/{job['id']}").status_code == 404
+    assert other.http.delete(f"/api/v1/jobs/{job['id']}/audit").status_code == 404
+    audit = {"name": "a.csv", "table": "", "metadata": ""}
+    assert other.http.put(f"/api/v1/jobs/{job['id']}/audit", json=audit).status_code == 404
     assert other.http.post("/api/v1/annotations", json=annotation).status_code == 404
     assert other.http.get("/api/v1/jobs").json() == {"jobs": []}
     assert mine.http.get(f"/api/v1/jobs/{job['id']}").status_code == 200
