@@ -434,8 +434,10 @@ def headline(findings: Findings) -> str:
     if not told:
         return ""
     extremes = {label: _extremes(told, label) for label, name in enumerate(shares.labels) if name != "none"}
-    # The label that tells the groups most surely apart.
+    # The label that tells the groups most surely apart; of one group, the most frequent framing.
     label = max(extremes, key=lambda label: _gap(*extremes[label], label))
+    if len(told) == 1:
+        label = max(extremes, key=lambda label: claims_.Figure.of(told[0], label).share or 0)
     title = findings.codebook.title(shares.labels[label]).capitalize()
     least, most = extremes[label]
     if least is most:

@@ -4,8 +4,9 @@ import { $, complain, count, h, percent, say, tabs } from "./dom.js";
 import { openShares } from "./shares.js";
 
 const PAGE = 200;
-// Of an article, told otherwise or of no use to a reader.
-const OURS = ["article", "paragraph", "start", "end", "document", "sentence", "source", "source_type", "source_start", "source_end", "source_cue"];
+const WHERE = ["outlet", "date", "place"]; // the same for all sentences of an article
+// Of sentences of articles, told otherwise or of no use to a reader.
+const OURS = ["article", "paragraph", "start", "end", "sentence", "source", "source_type", "source_start", "source_end", "source_cue"];
 const FLOW = 2000; // sentences of an article that are shown as running text
 let job, facts, rows, chosen, flowing, asked = 0;
 
@@ -89,7 +90,9 @@ function tell(found, wanted) {
   const shown = facts.labels.map((label) => [label, found.counts[label.name]]);
   for (const [label, number] of shown) $("labels").querySelector(`[data-count="${CSS.escape(label.name)}"]`).textContent = count(number);
   const articles = job.articles > 1 ? ` of ${count(job.articles)} articles` : "";
-  $("summary").textContent = `${count(found.total)} sentences${articles} in ${job.seconds < 1 ? "under a second" : `${Math.round(job.seconds)} s`}`;
+  const where = job.article && found.rows.length ? WHERE.map((name) => found.rows[0].columns[name]).filter(Boolean) : [];
+  const seconds = job.seconds < 1 ? "under a second" : `${Math.round(job.seconds)} s`;
+  $("summary").textContent = [...where, `${count(found.total)} sentences${articles} in ${seconds}`].join(" · ");
   $("stack").replaceChildren(...shown.filter(([, number]) => number).map(([label, number]) =>
     h("i", { "--c": label.colour, "--w": number, title: `${label.title}: ${count(number)}` })));
   $("stack").setAttribute("aria-label", `Shares: ${shown.map(([label, number]) => `${label.title} ${percent(number / found.total)}`).join(", ")}`);
@@ -126,7 +129,7 @@ function element(row, place, running) {
 }
 
 // Who says it, where that was found out.
-const speaker = (row) => row.columns.source && `${row.columns.source}${row.columns.source_type ? ` (${String(row.columns.source_type).replaceAll("_", " ")})` : ""}`;
+const speaker = (row) => row.columns.source && `${row.columns.source}${row.columns.source_type ? ` · ${String(row.columns.source_type).replaceAll("_", " ")}` : ""}`;
 
 // What tells a row of a table from others, in short.
 function about(row) {
@@ -179,11 +182,12 @@ function detail(row) {
   const place = chosen;
   const explained = h("div", { class: "explained" });
   const bars = facts.labels.map((label) => [label, row.probabilities[label.name]]);
-  const others = Object.entries(row.columns).filter(([name, value]) => value != null && value !== "" && !(job.article && OURS.includes(name)) && !(name === "kind" && value === "body"));
+  const told = job.article ? [...OURS, ...WHERE, "document"] : job.articles ? OURS : [];
+  const others = Object.entries(row.columns).filter(([name, value]) => value != null && value !== "" && !told.includes(name) && !(name === "kind" && value === "body"));
   $("detail").replaceChildren(...[
     h("button", { type: "button", class: "ghost close", onclick: () => { choose(null); at(place).tabIndex = 0; $("rows").focus(); } }, "Close"),
     h("p", { class: "quote", dir: "auto" }, row.text.length > 600 ? `${row.text.slice(0, 600)} …` : row.text),
-    job.articles > 0 && "source" in row.columns && h("p", { class: "soft" }, "Source: ", speaker(row) || "the outlet's own voice", row.columns.source_cue ? ` (“${row.columns.source_cue}”)` : ""),
+    job.articles > 0 && "source" in row.columns && h("p", { class: "soft" }, "Source: ", speaker(row) || "the outlet's own voice", row.columns.source_cue ? ` · “${row.columns.source_cue}”` : ""),
     h("dl", { class: "bars" }, bars.flatMap(([label, value]) => [
       h("dt", { class: label.name === row.label ? "best" : "" }, label.title),
       h("dd", { "--c": label.colour, "--w": `${100 * value}%` }, h("i", {}), h("span", {}, percent(value)))])),

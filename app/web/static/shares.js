@@ -25,11 +25,12 @@ const asked = () => ({ by: [options.by, options.period].filter(Boolean), date: o
 
 async function show() {
   const mine = job;
+  const wanted = asked();
   const controls = choices();
   try {
-    const answer = await api.shares(job.id, asked());
+    const answer = await api.shares(job.id, wanted);
     if (mine !== job) return; // another result was opened meanwhile
-    found = answer;
+    found = { ...answer, asked: wanted };
     complain("");
     $("shares").replaceChildren(controls, ...figures(), audit());
   } catch (error) {
@@ -71,10 +72,11 @@ function figures() {
     h("p", { class: `notice${audited() ? " good" : ""}` }, found.told),
     found.notes.length > 0 && h("ul", { class: "soft" }, found.notes.map((note) => h("li", {}, note))),
     h("h2", {}, "Shares"),
+    h("p", { class: "soft" }, `Estimated, with 95 % intervals: ${found.method}.`),
     table(),
     ...found.pictures.filter((picture) => picture.name !== "claims_against_reports").map(drawn),
     ...claims(),
-    h("div", { class: "row" }, files.map((file) => h("a", { class: "button", download: true, href: api.findingsLink(job.id, file, asked()) }, `Download ${file}`))),
+    h("div", { class: "row" }, files.map((file) => h("a", { class: "button", download: true, href: api.findingsLink(job.id, file, found.asked) }, `Download ${file}`))),
   ].filter(Boolean);
 }
 
@@ -93,7 +95,6 @@ function table() {
   const heads = [found.by.join(", ") || "group", audited() ? "sentences (audited)" : "sentences", audited() ? "documents (audited)" : "documents"];
   const both = (all, some) => [count(all), audited() && h("small", { class: "soft" }, count(some))].filter(Boolean);
   return scrolled("Shares as a table",
-    h("caption", {}, `Estimated shares with 95 % intervals: ${found.method}`),
     h("thead", {}, h("tr", {}, heads.map((name, place) => h("th", { scope: "col", class: place ? "number" : "" }, name)), found.labels.map((name) => h("th", { scope: "col", class: "number" }, title(name))))),
     h("tbody", {}, found.groups.map((group) => h("tr", {},
       h("th", { scope: "row" }, group.name),
@@ -112,7 +113,7 @@ function drawn(picture) {
     h("p", { class: "soft" }, picture.caption));
 }
 
-const source = (name, panel) => api.pictureLink(job.id, name, panel, { ...asked(), theme: isDark() ? "dark" : "light" });
+const source = (name, panel) => api.pictureLink(job.id, name, panel, { ...found.asked, theme: isDark() ? "dark" : "light" });
 
 function claims() {
   const { claims: told } = found;
@@ -170,14 +171,16 @@ async function draw() {
 function planned() {
   const heads = ["group", "sentences to label", "of documents", "expected", "design effect"];
   const files = ["audit.csv", "audit.csv.meta.json"];
+  const short = plan.groups.filter((group) => group.note && group.half_width !== null);
   return h("div", {},
-    scrolled("The plan", h("caption", {}, `${count(plan.sentences)} sentences to label`),
+    h("p", { class: "soft" }, `${count(plan.sentences)} sentences to label.`, short.length ? ` ${short.map((group) => group.name).join(", ")}: ${short[0].note}.` : ""),
+    scrolled("The plan",
       h("thead", {}, h("tr", {}, heads.map((name, place) => h("th", { scope: "col", class: place ? "number" : "" }, name)))),
       h("tbody", {}, plan.groups.map((group) => h("tr", {}, h("th", { scope: "row" }, group.name),
         ...group.half_width === null ? [h("td", { colspan: 4, class: "soft" }, group.note)] : [
           h("td", { class: "number" }, `${count(group.sentences)} of ${count(group.of_sentences)}`),
           h("td", { class: "number" }, `${count(group.documents)} of ${count(group.of_documents)}`),
-          h("td", { class: "number", title: group.note }, `±${(100 * group.half_width).toFixed(1)} points`, group.note && h("small", { class: "soft" }, group.note)),
+          h("td", { class: "number" }, `±${(100 * group.half_width).toFixed(1)} points`),
           h("td", { class: "number" }, group.design_effect.toFixed(1))])))),
     h("div", { class: "row" }, files.map((file) => h("a", { class: "button", download: true, href: api.planLink(job.id, file, plan.asked) }, `Download ${file}`))));
 }
