@@ -1150,9 +1150,12 @@ def _add_serve(commands: Any) -> None:
         _serve,
         "open a web page to read, correct and count with",
         """\
-Answers at http://127.0.0.1:8000 until Ctrl-C. Paste an article or choose a file (text, JSONL, CSV, TSV,
-Parquet, each also gzipped): sentences are coloured by framing, with their probabilities and, on demand,
-the words that moved the model. Filter, correct labels, see shares and charts of a table, download.
+Answers at http://127.0.0.1:8000 until Ctrl-C. Paste an article or choose a file (text, HTML, JSONL, CSV,
+TSV, Parquet, each also gzipped; a table's rows are sentences, or articles to be split): sentences are
+coloured by framing, with their probabilities, who says them and, on demand, the words that moved the
+model. Filter, correct labels, download. For a table: shares with 95 % intervals and claims against
+reports as 'conflict-framing shares' gives them, and the random sample that makes them sure, to draw, to
+label and to bring back.
 
 Corrected labels are appended to --annotations in corpus format, for 'train --corpus'. All else lies in a
 temporary folder that is deleted at the end. The page takes nothing from the network. Everything that it
