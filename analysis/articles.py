@@ -8,7 +8,10 @@ import datetime
 import functools
 import itertools
 import re
+import statistics
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,13 +21,17 @@ import yaml
 from ..data.errors import MissingExtraError, UserError
 from ..data.inputs import find_inputs
 from ..data.sentences import Span, split_sentences
-from ..data.tables import STDIN, BadRow, Format, Row, format_of, missing_column, read_table, read_text
+from ..data.tables import STDIN, BadRow, Format, Row, missing_column, read_table, read_text
+from ..model.rows import ReadOptions, Source
 
 Kind = Literal["headline", "heading", "body"]
 
 _HTML = (".html", ".htm", ".xhtml")
 _LONGEST_HEADLINE = 160
 _LONGEST_HEADING = 110
+_LOOKED_AT = 50  # rows, to tell whether they are articles
+FEWEST_SENTENCES = 3
+"""Of a text that is taken for an article where nothing else tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +357,120 @@ def is_heading(paragraph: Sequence[Span]) -> bool:
 # --- files ---------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class ArticleFile:
+    """A file with articles that can be read again.
+
+    Attributes:
+        path: where it is read.
+        name: what it is called in articles and errors.
+    """
+
+    path: str
+    name: str
+    kind: Format | Literal["html"]
+
+    @classmethod
+    def of(cls, name: str, format: Format | None, spool: Path) -> "ArticleFile":
+        """The file of that name; standard input is copied into the folder ``spool`` first.
+
+        Raises:
+            UserError: the name says no format, or standard input is empty.
+        """
+        if name != STDIN and format is None and is_html(name):
+            return cls(name, name, "html")
+        source = Source.of(name, ReadOptions(input_format=format), spool)
+        return cls(source.path, source.name, source.format)
+
+    def articles(self, columns: ArticleColumns, encoding: str = "utf-8") -> Iterator[Article | BadRow]:
+        """Its articles in order, one of them in memory at a time; see ``read_articles``.
+
+        Raises:
+            UserError: it is unreadable, has no article, or no column of texts.
+        """
+        try:
+            if self.kind == "text":
+                yield parse_article(read_text(self.path, encoding), document=self.name)
+            elif self.kind == "html":
+                yield read_html(read_text(self.path, encoding), document=self.name)
+            else:
+                yield from self._table(self.kind, columns, encoding)
+        except UserError as error:
+            raise UserError(str(error).replace(self.path, self.name)) from None
+
+    def _table(self, kind: Format, columns: ArticleColumns, encoding: str) -> Iterator[Article | BadRow]:
+        by_rows = self.has_sentences(columns, encoding)
+        rows: list[Row] = []  # of one document
+        names: dict[str, None] = {}
+        empty = True
+        for row in read_table(self.path, encoding=encoding, format=kind):
+            empty = False
+            if isinstance(row, BadRow):
+                yield replace(row, path=self.name)
+                continue
+            names |= dict.fromkeys(row.values)
+            text = row.values.get(columns.text)
+            if not isinstance(text, str) or not any(character.isalnum() for character in text):
+                yield BadRow(self.name, row.line, f"expected text in column '{columns.text}'", str(row.values))
+                continue
+            document = _string(row.values.get(columns.document))
+            if rows and (document is None or document != _string(rows[0].values.get(columns.document))):
+                yield article_of_rows([row.values for row in rows], columns)
+                rows = []
+            if by_rows:
+                rows.append(row)
+            else:
+                yield _article_of_row(row, self.name, columns)
+        if rows:
+            yield article_of_rows([row.values for row in rows], columns)
+        if empty:
+            raise UserError(f"{self.name}: no rows in it.")
+        if names and columns.text not in names:
+            raise missing_column(columns.text, sorted(names), self.name, "--text-column")
+
+    def has_sentences(self, columns: ArticleColumns, encoding: str = "utf-8") -> bool:
+        """Whether the rows of a table are sentences: they share documents.
+
+        A few articles of the same name do not make it one: most rows must share theirs, or be short. Of each
+        document no more is kept than a number.
+        """
+        seen: set[int] = set()
+        named = 0
+        lengths: list[int] = []
+        kind = None if self.kind == "html" else self.kind
+        for row in read_table(self.path, encoding=encoding, format=kind):
+            if isinstance(row, BadRow):
+                continue
+            text = row.values.get(columns.text)
+            if len(lengths) < _LOOKED_AT and isinstance(text, str) and text.strip():
+                lengths.append(len(split_sentences(text)))
+            document = _string(row.values.get(columns.document))
+            if document is not None:
+                named += 1
+                seen.add(hash(document))
+        short = not lengths or statistics.median(lengths) < FEWEST_SENTENCES
+        return len(seen) < named and (short or 2 * len(seen) <= named)
+
+
+@contextmanager
+def article_files(
+    inputs: Sequence[str | Path], format: Format | None = None, leave_out: Sequence[Path] = ()
+) -> Iterator[list[ArticleFile]]:
+    """The files of inputs, to be read as often as wanted while this is open.
+
+    Args:
+        inputs: files, folders and patterns; ``-`` is standard input.
+        format: overrides what the names say.
+        leave_out: what is no input though it stands in a folder.
+
+    Raises:
+        UserError: an input is missing, or of no known format.
+    """
+    with tempfile.TemporaryDirectory(prefix="conflict-framing-") as spool:
+        found = find_inputs(inputs, also=_HTML, leave_out=leave_out)
+        yield [ArticleFile.of(name, format, Path(spool)) for name in found]
+
+
 def read_articles(
     inputs: Sequence[str | Path],
     *,
@@ -357,10 +478,10 @@ def read_articles(
     encoding: str = "utf-8",
     format: Format | None = None,
 ) -> Iterator[Article | BadRow]:
-    """The articles of files and folders, in order.
+    """The articles of files and folders, in order, one in memory at a time.
 
     Text files hold an article each, HTML files too (main text, title, outlet and date by trafilatura, Barbaresi
-    2021). A row of a table is an article, unless rows share a document: then rows are sentences, and those of one
+    2021). A row of a table is an article, unless rows share documents: then rows are sentences, and those of one
     document, which must stand together, are its article. Folders are read with all that is in them.
 
     Args:
@@ -372,16 +493,9 @@ def read_articles(
     Raises:
         UserError: an input is missing, unreadable, of no known format, or has no column of texts.
     """
-    columns = columns or ArticleColumns()
-    for name in find_inputs(inputs, also=_HTML):
-        if is_html(name) and format is None:
-            yield read_html(read_text(name, encoding), document=name)
-            continue
-        kind = format or ("text" if name == STDIN else format_of(name))
-        if kind == "text":
-            yield parse_article(read_text(name, encoding), document="standard input" if name == STDIN else name)
-        else:
-            yield from _table_articles(name, kind, columns, encoding)
+    with article_files(inputs, format) as files:
+        for file in files:
+            yield from file.articles(columns or ArticleColumns(), encoding)
 
 
 def is_html(path: str | Path) -> bool:
@@ -413,42 +527,18 @@ def read_html(page: str, document: str = "") -> Article:
     )
 
 
-def _table_articles(path: str, kind: Format, columns: ArticleColumns, encoding: str) -> Iterator[Article | BadRow]:
-    rows: list[Row] = []
-    for row in read_table(path, encoding=encoding, format=kind):
-        if isinstance(row, BadRow):
-            yield row
-        else:
-            rows.append(row)
-    if not rows:
-        raise UserError(f"{path}: no rows in it.")
-    names = {name for row in rows for name in row.values}
-    if columns.text not in names:
-        raise missing_column(columns.text, sorted(names), path, "--text-column")
-    usable = []
-    for row in rows:
-        text = row.values.get(columns.text)
-        if isinstance(text, str) and any(character.isalnum() for character in text):
-            usable.append(row)
-        else:
-            yield BadRow(row.path, row.line, f"expected text in column '{columns.text}'", str(row.values))
-    documents = [_string(row.values.get(columns.document)) for row in usable]
-    if len(set(documents) - {None}) < sum(document is not None for document in documents):
-        for _, group in itertools.groupby(zip(documents, usable, strict=True), key=lambda pair: pair[0]):
-            yield article_of_rows([row.values for _, row in group], columns)
-        return
+def _article_of_row(row: Row, path: str, columns: ArticleColumns) -> Article:
+    given = row.values
     carried = {columns.text, columns.document, columns.outlet, columns.date, columns.place, columns.headline}
-    for document, row in zip(documents, usable, strict=True):
-        given = row.values
-        yield parse_article(
-            str(given[columns.text]).replace("\r\n", "\n").replace("\r", "\n"),
-            document=document or f"{row.path}:{row.line}",
-            outlet=_string(given.get(columns.outlet)),
-            date=_string(given.get(columns.date)),
-            place=_string(given.get(columns.place)),
-            headline=_string(given.get(columns.headline)),
-            extras={name: value for name, value in given.items() if name not in carried},
-        )
+    return parse_article(
+        str(given[columns.text]).replace("\r\n", "\n").replace("\r", "\n"),
+        document=_string(given.get(columns.document)) or f"{path}:{row.line}",
+        outlet=_string(given.get(columns.outlet)),
+        date=_string(given.get(columns.date)),
+        place=_string(given.get(columns.place)),
+        headline=_string(given.get(columns.headline)),
+        extras={name: value for name, value in given.items() if name not in carried},
+    )
 
 
 def _string(value: Any) -> str | None:

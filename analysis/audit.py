@@ -1,15 +1,17 @@
 """Plan a random sample for people to label, and read it back with its inclusion probabilities.
 
-Sentences are drawn without replacement in strata (groups, and predicted labels if wanted), each stratum's with
-the same probability, which the file keeps. The annotators' file is blind: it has no predictions, strata are
-numbers, and the order is random.
+Sentences, or whole documents, are drawn without replacement in strata (groups, and predicted labels if wanted),
+each stratum's with the same probability, which the file keeps. The annotators' file is blind: it has no
+predictions, strata are numbers, and the order is random; the sentences of a document that was drawn whole stand
+together, in their own order.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +43,8 @@ class GroupPlan:
         sentences, documents: to audit (documents in expectation).
         of_sentences, of_documents: that the group has.
         half_width: that is to be expected of the widest label's interval; None where there will be none.
+        design_effect: how many times more sentences it takes than independent ones would, since those of a
+            document are alike (Kish 1965); of the label where it is largest. None where there is no interval.
         note: why the wanted half-width cannot be reached, or empty.
     """
 
@@ -50,6 +54,7 @@ class GroupPlan:
     of_sentences: int
     of_documents: int
     half_width: float | None
+    design_effect: float | None
     note: str = ""
 
     @property
@@ -59,11 +64,23 @@ class GroupPlan:
 
 @dataclass(frozen=True)
 class Stratum:
-    """Rows of a table of which ``drawn`` are drawn at random."""
+    """Rows of a table of which ``drawn`` are drawn at random.
+
+    Attributes:
+        units: what can be drawn: sentences, or documents.
+        units_drawn: how many of them are.
+    """
 
     name: str
     rows: npt.NDArray[np.int64]
     drawn: npt.NDArray[np.int64]
+    units: int
+    units_drawn: int
+
+    @property
+    def probability(self) -> float:
+        """With which each row is drawn."""
+        return self.units_drawn / self.units
 
 
 @dataclass(frozen=True)
@@ -71,6 +88,7 @@ class AuditPlan:
     """Which rows to label.
 
     Attributes:
+        by_document: whether documents are drawn whole.
         half_width: that was wanted.
         correlation: of the predictions within documents, by label (intra-document correlation, 0 to 1).
         seed: of the draw and of the order.
@@ -78,6 +96,7 @@ class AuditPlan:
 
     by: tuple[str, ...]
     by_label: bool
+    by_document: bool
     half_width: float
     seed: int
     correlation: Values
@@ -90,15 +109,22 @@ class AuditPlan:
 
 
 def plan_audit(
-    table: PredictionTable, by: Sequence[str], half_width: float, *, by_label: bool = False, seed: int = 0
+    table: PredictionTable,
+    by: Sequence[str],
+    half_width: float,
+    *,
+    by_label: bool = False,
+    by_document: bool = False,
+    seed: int = 0,
 ) -> AuditPlan:
     """How many sentences to audit so that each group's intervals have about a half-width, and which.
 
     The variance of the estimate is that of the documents, which no audit changes, plus that of the audited
     errors. The first is seen in the probabilities, summed by document. The second is guessed half way between
     what the probabilities say (p (1 - p)) and what a model that knows nothing would have, times the design effect
-    1 + (m - 1) ρ for m audited sentences a document (Kish 1965) and the intra-document correlation ρ. So the
-    half-width that an audit reaches may differ; ``shares --audit`` tells it.
+    1 + (m - 1) ρ for m audited sentences a document (Kish 1965; for whole documents m is Σ l²/Σ l of their lengths
+    l) and the intra-document correlation ρ. So the half-width that an audit reaches may differ; ``shares --audit``
+    tells it.
 
     Groups with too few documents for an interval share one stratum, so that every sentence may be drawn and
     coarser groups can be told too.
@@ -108,13 +134,18 @@ def plan_audit(
         by: columns of the table.
         half_width: wanted of every label's 95 % interval, above 0, below 0.5.
         by_label: also draw in strata of the predicted label: rare labels get more sentences.
+        by_document: draw documents with all their sentences. That takes more sentences, and fewer articles to read.
         seed: of the draw.
 
     Raises:
-        UserError: no group has enough documents.
+        UserError: no group has enough documents, or documents are to be drawn whole and have sentences of several
+            groups or predicted labels.
     """
+    if by_document:
+        _check_whole(table, by, by_label)
     groups = table.groups(by)
     correlation = intra_document_correlation(table, groups.codes)
+    sizing_of = _WholeDocuments.of if by_document else _Sizing.of
     chance = np.random.default_rng(seed)
     plans: list[GroupPlan] = []
     strata: list[Stratum] = []
@@ -124,15 +155,17 @@ def plan_audit(
         documents = len(np.unique(table.documents[rows]))
         if documents < FEWEST_AUDITED:
             note = f"too few documents: an interval takes {FEWEST_AUDITED} audited"
-            plans.append(GroupPlan(key, 0, 0, len(rows), documents, None, note))
+            plans.append(GroupPlan(key, 0, 0, len(rows), documents, None, None, note))
             rest.append(rows)
             continue
-        sizing = _Sizing.of(table, rows, correlation, by_label)
+        sizing = sizing_of(table, rows, correlation, by_label)
         counts, expected, note = sizing.choose(half_width)
-        plans.append(
-            GroupPlan(key, int(counts.sum()), round(sizing.documents(counts)), len(rows), documents, expected, note)
-        )
-        strata += _draw(table, rows, group_name(key), sizing.cells, counts, chance)
+        effect = float(sizing.effect(counts).max())
+        own = _draw(table, rows, group_name(key), sizing, counts, chance)
+        drawn = sum(len(stratum.drawn) for stratum in own)
+        touched = round(sizing.documents(counts))
+        plans.append(GroupPlan(key, drawn, touched, len(rows), documents, expected, effect, note))
+        strata += own
     if not strata:
         raise UserError(
             f"--plan-audit: no group has {FEWEST_AUDITED} documents, the fewest for an interval. "
@@ -140,10 +173,23 @@ def plan_audit(
         )
     if rest:
         rows = np.sort(np.concatenate(rest))
-        sizing = _Sizing.of(table, rows, correlation, by_label)
-        counts = sizing.allocate(_LEAST)
-        strata += _draw(table, rows, "groups with too few documents", sizing.cells, counts, chance)
-    return AuditPlan(tuple(by), by_label, half_width, seed, correlation, plans, strata)
+        sizing = sizing_of(table, rows, correlation, by_label)
+        counts = sizing.allocate(sizing.least)
+        strata += _draw(table, rows, "groups with too few documents", sizing, counts, chance)
+    return AuditPlan(tuple(by), by_label, by_document, half_width, seed, correlation, plans, strata)
+
+
+def _check_whole(table: PredictionTable, by: Sequence[str], by_label: bool) -> None:
+    if by_label:
+        raise UserError("--by-document draws whole documents, and --stratify label parts their sentences: give one.")
+    pairs = np.unique(np.stack([table.documents, table.groups(by).codes]), axis=1)[0]
+    torn = len(pairs) - len(np.unique(pairs))
+    if torn:
+        raise UserError(
+            f"--by-document draws whole documents, and {torn:,} have sentences of several groups of "
+            f"{', '.join(by)}. Plan the audit without columns that differ within a document; 'shares --audit' can be "
+            f"grouped by them all the same."
+        )
 
 
 def intra_document_correlation(table: PredictionTable, groups: npt.NDArray[np.int64]) -> Values:
@@ -171,17 +217,20 @@ def intra_document_correlation(table: PredictionTable, groups: npt.NDArray[np.in
 
 @dataclass(frozen=True)
 class _Sizing:
-    """The variances of one group that decide how many sentences to draw from each of its cells."""
+    """The variances of one group that decide how many sentences to draw from each of its cells.
+
+    ``counts`` below are of what is drawn, by cell: sentences here, documents in ``_WholeDocuments``.
+    """
 
     cells: npt.NDArray[np.int64]  # the cell of each row
-    sizes: npt.NDArray[np.int64]  # of the cells
+    sizes: npt.NDArray[np.int64]  # of the cells, in what is drawn
     errors: Values  # variance of an audited error, (n cells, n labels)
     fixed: Values  # variance of the documents, (n labels,)
     lengths: npt.NDArray[np.int64]  # of the documents, in sentences
     correlation: Values
 
     @classmethod
-    def of(cls, table: PredictionTable, rows: npt.NDArray[np.int64], correlation: Values, by_label: bool) -> "_Sizing":
+    def of(cls, table: PredictionTable, rows: npt.NDArray[np.int64], correlation: Values, by_label: bool) -> Self:
         predictions = table.probabilities[rows].astype(float)
         labels = table.predicted[rows] if by_label else np.zeros(len(rows), np.int64)
         cells = np.unique(labels, return_inverse=True)[1].astype(np.int64)
@@ -201,17 +250,34 @@ class _Sizing:
         counts: npt.NDArray[np.int64] = np.minimum(np.maximum(wanted, _LEAST_IN_STRATUM), self.sizes)
         return counts
 
+    @property
+    def least(self) -> int:
+        """To draw of any group."""
+        return min(_LEAST, int(self.sizes.sum()))
+
     def documents(self, counts: npt.NDArray[np.int64]) -> float:
         """The number of documents that a draw is expected to touch."""
         rate = counts.sum() / self.sizes.sum()
         return float((1 - (1 - rate) ** self.lengths).sum())
 
+    def sentences(self, counts: npt.NDArray[np.int64]) -> Values:
+        """The expected number of sentences of each cell."""
+        return counts.astype(float)
+
+    def alike(self, counts: npt.NDArray[np.int64]) -> float:
+        """How many audited sentences of its document, itself included, an audited sentence has on average."""
+        return max(1.0, float(counts.sum()) / max(self.documents(counts), 1))
+
+    def effect(self, counts: npt.NDArray[np.int64]) -> Values:
+        """The design effect, shape (n labels,)."""
+        effect: Values = 1 + (self.alike(counts) - 1) * self.correlation
+        return effect
+
     def added(self, counts: npt.NDArray[np.int64]) -> Values:
         """The variance that the audited errors add, shape (n labels,)."""
-        per_document = counts.sum() / max(self.documents(counts), 1)
-        effect = 1 + max(per_document - 1, 0) * self.correlation
         share = self.sizes / self.sizes.sum()
-        variance: Values = ((share**2 / counts)[:, None] * self.errors).sum(axis=0) * effect
+        independent = ((share**2 / self.sentences(counts))[:, None] * self.errors).sum(axis=0)
+        variance: Values = independent * self.effect(counts)
         return variance
 
     def choose(self, half_width: float) -> tuple[npt.NDArray[np.int64], float, str]:
@@ -228,7 +294,7 @@ class _Sizing:
             counts = self.allocate(n)
             return bool((self.fixed + self.added(counts) <= allowed).all()) and self.documents(counts) >= enough
 
-        low, high = min(_LEAST, int(self.sizes.sum())), int(self.sizes.sum())
+        low, high = self.least, int(self.sizes.sum())
         while low < high:
             middle = (low + high) // 2
             low, high = (low, middle) if suffices(middle) else (middle + 1, high)
@@ -240,19 +306,50 @@ class _Sizing:
         return counts, expected, note
 
 
+@dataclass(frozen=True)
+class _WholeDocuments(_Sizing):
+    """The same where documents are drawn with all their sentences; there is one cell."""
+
+    @classmethod
+    def of(cls, table: PredictionTable, rows: npt.NDArray[np.int64], correlation: Values, by_label: bool) -> Self:
+        of_sentences = super().of(table, rows, correlation, by_label=False)
+        return replace(of_sentences, sizes=np.array([len(of_sentences.lengths)]))
+
+    def allocate(self, n: int) -> npt.NDArray[np.int64]:
+        return np.array([min(n, int(self.sizes[0]))])
+
+    @property
+    def least(self) -> int:
+        return min(math.ceil(_LEAST / self.lengths.mean()), int(self.sizes[0]))
+
+    def documents(self, counts: npt.NDArray[np.int64]) -> float:
+        return float(counts[0])
+
+    def sentences(self, counts: npt.NDArray[np.int64]) -> Values:
+        return counts * self.lengths.mean()
+
+    def alike(self, counts: npt.NDArray[np.int64]) -> float:
+        return float((self.lengths**2).sum() / self.lengths.sum())
+
+
 def _draw(
     table: PredictionTable,
     rows: npt.NDArray[np.int64],
     name: str,
-    cells: npt.NDArray[np.int64],
+    sizing: _Sizing,
     counts: npt.NDArray[np.int64],
     chance: np.random.Generator,
 ) -> list[Stratum]:
+    if isinstance(sizing, _WholeDocuments):
+        documents = np.unique(table.documents[rows])
+        drawn = np.isin(table.documents[rows], chance.choice(documents, counts[0], replace=False))
+        return [Stratum(name, rows, rows[drawn], len(documents), int(counts[0]))]
     strata = []
     for cell, count in enumerate(counts):
-        mine = rows[cells == cell]
+        mine = rows[sizing.cells == cell]
         label = f", predicted {table.labels[table.predicted[mine[0]]]}" if len(counts) > 1 else ""
-        strata.append(Stratum(f"{name}{label}", mine, chance.choice(mine, count, replace=False)))
+        drawn = chance.choice(mine, count, replace=False)
+        strata.append(Stratum(f"{name}{label}", mine, drawn, len(mine), int(count)))
     return strata
 
 
@@ -272,7 +369,7 @@ def write_audit(
     """
     check_table_name(output)
     drawn = {
-        int(row): (number, len(stratum.drawn) / len(stratum.rows))
+        int(row): (number, stratum.probability)
         for number, stratum in enumerate(plan.strata, start=1)
         for row in stratum.drawn
     }
@@ -286,28 +383,43 @@ def write_audit(
                 own = {"text": row.values[text_column], LABEL: "", PROBABILITY: probability, STRATUM: stratum}
                 found[place] = {ROW: place + 1, **kept, **own}
             place += 1
-    order = np.random.default_rng([plan.seed, 1]).permutation(sorted(found))
+    order = _random_order(np.array(sorted(found)), table.documents if plan.by_document else None, plan.seed)
     write_spreadsheet(output, [found[int(place)] for place in order])
     write_metadata(
         metadata_file(output),
         {
             "audit": {
-                "version": 1,
+                "version": 2,
+                "unit": "document" if plan.by_document else "sentence",
                 "predictions": [str(path) for path in table.files],
                 "rows": len(table),
                 "by": plan.by,
                 "stratified_by_predicted_label": plan.by_label,
                 "half_width": plan.half_width,
                 "seed": plan.seed,
+                "design_effect": {group.name: group.design_effect for group in plan.groups},
                 "intra_document_correlation": dict(zip(table.labels, plan.correlation.round(4).tolist(), strict=True)),
                 "strata": {
-                    str(number): {"name": stratum.name, "rows": len(stratum.rows), "drawn": len(stratum.drawn)}
+                    str(number): {"name": stratum.name, "units": stratum.units, "drawn": stratum.units_drawn}
                     for number, stratum in enumerate(plan.strata, start=1)
                 },
                 "order": [[int(place) + 1, drawn[int(place)][0]] for place in order],
             }
         },
     )
+
+
+def _random_order(
+    rows: npt.NDArray[np.int64], documents: npt.NDArray[np.int64] | None, seed: int
+) -> npt.NDArray[np.int64]:
+    """Rows in random order; with documents, these are in random order and their rows as they were."""
+    chance = np.random.default_rng([seed, 1])
+    if documents is None:
+        return chance.permutation(rows)
+    _, of = np.unique(documents[rows], return_inverse=True)
+    places = chance.permutation(int(of.max()) + 1)
+    order: npt.NDArray[np.int64] = rows[np.argsort(places[of], kind="stable")]
+    return order
 
 
 _WHY = (
@@ -321,7 +433,7 @@ def read_audit(path: str | Path, table: PredictionTable, *, encoding: str = "utf
 
     Rows that are still empty are taken as not drawn: the probabilities of their stratum shrink by the share that is
     labelled. That is right where the file was filled from the top, since its order is random; where rows were
-    skipped, a note says so.
+    skipped, a note says so. Of documents that were drawn whole, only those count whose sentences all have labels.
 
     Args:
         path: the annotators' file, with ``<path>.meta.json`` beside it.
@@ -344,16 +456,21 @@ def read_audit(path: str | Path, table: PredictionTable, *, encoding: str = "utf
     given = _labels_given(path, rows, table, order)
     if not given:
         raise UserError(f"{path}: the column '{LABEL}' is empty in all rows. Fill it with the labels' names first.")
+    places = np.array([place for place, _ in order])
     strata = np.array([stratum for _, stratum in order])
-    answered = np.array([place in given for place, _ in order])
-    places = np.array([place for place, _ in order])[answered]
+    whole = _metadata(path)["unit"] == "document"
+    units = table.documents[places - 1] if whole else places
+    answered = np.isin(places, list(given))
+    answered &= ~np.isin(units, units[~answered])  # the documents that are labelled in part
+    if not answered.any():
+        raise UserError(f"{path}: no drawn document has labels for all its sentences. Fill at least one.")
     sizes = _stratum_sizes(path)
-    probabilities = np.array([answered[strata == stratum].sum() / sizes[stratum] for stratum in strata[answered]])
+    rates = {stratum: len(np.unique(units[answered & (strata == stratum)])) / size for stratum, size in sizes.items()}
     return Audit(
-        rows=places - 1,
-        labels=np.array([given[int(place)] for place in places]),
-        probabilities=probabilities,
-        notes=tuple(_notes(answered, strata, sizes)),
+        rows=places[answered] - 1,
+        labels=np.array([given[int(place)] for place in places[answered]]),
+        probabilities=np.array([rates[int(stratum)] for stratum in strata[answered]]),
+        notes=tuple(_notes(answered, units, len(given), strata, sizes)),
     )
 
 
@@ -385,8 +502,8 @@ def _metadata(path: Path) -> Mapping[str, Any]:
         )
     try:
         plan = json.loads(beside.read_text("utf-8"))["audit"]
-        if not {"rows", "strata", "order"} <= set(plan):
-            raise KeyError("rows, strata, order")
+        if not {"rows", "unit", "strata", "order"} <= set(plan):
+            raise KeyError("rows, unit, strata, order")
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{beside}: not the metadata of an audit. Expected what --plan-audit wrote.") from None
     return dict(plan)
@@ -405,7 +522,8 @@ def _planned(path: Path, table: PredictionTable) -> list[tuple[int, int]]:
 
 
 def _stratum_sizes(path: Path) -> dict[int, int]:
-    return {int(number): int(stratum["rows"]) for number, stratum in _metadata(path)["strata"].items()}
+    """How many units, sentences or documents, each stratum has."""
+    return {int(number): int(stratum["units"]) for number, stratum in _metadata(path)["strata"].items()}
 
 
 def _labels_given(
@@ -452,12 +570,24 @@ def _labels_given(
     return given
 
 
-def _notes(answered: npt.NDArray[np.bool_], strata: npt.NDArray[np.int64], sizes: Mapping[int, int]) -> list[str]:
+def _notes(
+    answered: npt.NDArray[np.bool_],
+    units: npt.NDArray[np.int64],
+    given: int,
+    strata: npt.NDArray[np.int64],
+    sizes: Mapping[int, int],
+) -> list[str]:
     notes = []
     if not answered.all():
         notes.append(
             f"{(~answered).sum():,} of {len(answered):,} drawn sentences have no label yet; the others stand for them."
         )
+        if given > answered.sum():
+            open_ones = len(np.unique(units[~answered]))
+            notes[0] = (
+                f"{open_ones:,} of {len(np.unique(units)):,} drawn documents are not labelled to their end and do not "
+                f"count; the others stand for them."
+            )
         skipped = (~answered[: np.flatnonzero(answered)[-1]]).sum()
         if skipped:
             notes.append(f"{skipped:,} sentences were skipped. If that is because they are hard, the shares are off.")

@@ -9,8 +9,8 @@ from .table import NOT_GIVEN, PERIODS, PredictionTable
 
 CLAIM, REPORT = "stabilisation_claim", "escalation_report"
 OFFICIAL = "government_or_military"
-_SOURCE, _PLACE, _WHOM = "source_type", "place", "by whom"
-COLUMNS = (_SOURCE, _PLACE)
+SOURCE, PLACE, _WHOM = "source_type", "place", "by whom"
+COLUMNS = (SOURCE, PLACE)
 """That are used where a file has them."""
 _OFFICIALS, _OTHERS = "officials", "others"
 
@@ -107,15 +107,15 @@ def claims_against_reports(table: PredictionTable, estimate: Estimator, period: 
         estimate: of shares.
         period: the name of a time column.
     """
-    by_whom = _SOURCE in table.columns
+    by_whom = SOURCE in table.columns
     missing = [label for label in (CLAIM, REPORT) if label not in table.labels]
     if missing:
         return Claims([], by_whom, period, f"the model has no label {' and no label '.join(missing)}")
     if period not in table.columns:
         return Claims([], by_whom, period, "the predictions have no dates (column date, or --date-column)")
-    by = [*([_PLACE] if _PLACE in table.columns else []), period]
+    by = [*([PLACE] if PLACE in table.columns else []), period]
     if by_whom:
-        whom = table.columns[_SOURCE].mapped(lambda kind: _OFFICIALS if kind == OFFICIAL else _OTHERS)
+        whom = table.columns[SOURCE].mapped(lambda kind: _OFFICIALS if kind == OFFICIAL else _OTHERS)
         if _OFFICIALS not in whom.values:
             return Claims([], by_whom, period, f"no sentence has the source_type {OFFICIAL}")
         shares = estimate(table.with_column(_WHOM, whom), [*by, _WHOM])

@@ -56,9 +56,13 @@ class Findings:
     notes: list[str]
 
     @property
+    def audited(self) -> bool:
+        return self.shares.method == "audited"
+
+    @property
     def method(self) -> str:
         """How the shares were got, in words that must stand beside them."""
-        if self.shares.method == "audited":
+        if self.audited:
             return (
                 "Audited: predictions corrected by a random sample that people labelled. The shares are right on "
                 "average whatever the model's errors."
@@ -395,7 +399,7 @@ def to_html(findings: Findings, pictures: Sequence[Picture] | None = None) -> st
         pictures={picture.name: picture for picture in pictures},
         groups=shares.groups[:_SHOWN],
         hidden=max(0, len(shares.groups) - _SHOWN),
-        audited=shares.method == "audited",
+        audited=findings.audited,
         headline=headline(findings),
         contrasts=findings.claims.contrasts[:_SHOWN],
         reports=findings.codebook.title(claims_.REPORT),
@@ -420,24 +424,27 @@ def headline(findings: Findings) -> str:
         where = f"{now.place}, {now.period}" if now.place else now.period
         who = "officials claimed stability" if claims.by_whom else "stability was claimed"
         others = "of what others said" if claims.by_whom else "of all sentences"
+        whose = "their" if claims.by_whom else "the"
         return (
-            f"{where}: {who} in {_told(now.claims)} of {'their' if claims.by_whom else 'the'} sentences, while reports "
-            f"of violence rose from {percent(before.reports.share or 0)} to {_told(now.reports)} {others}."
+            f"{where}: {who} in {figure_told(now.claims)} of {whose} sentences, while reports of violence rose from"
+            f" {percent(before.reports.share or 0)} to {figure_told(now.reports)} {others}."
         )
     shares = findings.overview or findings.shares
     told = [group for group in shares.groups if group.intervals is not None]
     if not told:
         return ""
     extremes = {label: _extremes(told, label) for label, name in enumerate(shares.labels) if name != "none"}
-    # The label that tells the groups most surely apart.
+    # The label that tells the groups most surely apart; of one group, the most frequent framing.
     label = max(extremes, key=lambda label: _gap(*extremes[label], label))
+    if len(told) == 1:
+        label = max(extremes, key=lambda label: claims_.Figure.of(told[0], label).share or 0)
     title = findings.codebook.title(shares.labels[label]).capitalize()
     least, most = extremes[label]
     if least is most:
-        return f"{title}: {_told(claims_.Figure.of(most, label))} of the sentences."
+        return f"{title}: {figure_told(claims_.Figure.of(most, label))} of the sentences."
     return (
-        f"{title}: from {_told(claims_.Figure.of(least, label))} of the sentences of {least.name} to "
-        f"{_told(claims_.Figure.of(most, label))} of those of {most.name}."
+        f"{title}: from {figure_told(claims_.Figure.of(least, label))} of the sentences of {least.name} to "
+        f"{figure_told(claims_.Figure.of(most, label))} of those of {most.name}."
     )
 
 
@@ -456,13 +463,13 @@ def _gap(least: GroupShares, most: GroupShares, label: int) -> float:
 
 def told(group: GroupShares, label: int) -> str:
     """A share of one group as people read it: "38 % (31–45)", or why there is none."""
-    if group.shares is None:
-        return group.note
-    if group.intervals is None:
-        return f"{percent(float(group.shares[label]))} (too few)"
-    return _told(claims_.Figure.of(group, label))
+    return figure_told(claims_.Figure.of(group, label))
 
 
-def _told(figure: claims_.Figure) -> str:
-    low, high = figure.interval or (0.0, 1.0)
-    return f"{percent(figure.share or 0)} ({_number(low)}–{_number(high)})"
+def figure_told(figure: claims_.Figure) -> str:
+    """The same of any figure."""
+    if figure.share is None:
+        return figure.note
+    if figure.interval is None:
+        return f"{percent(figure.share)} ({'too few' if figure.note.startswith('too few') else 'no interval'})"
+    return f"{percent(figure.share)} ({_number(figure.interval[0])}–{_number(figure.interval[1])})"

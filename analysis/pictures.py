@@ -88,16 +88,18 @@ class Picture:
 
     def to_svg(self) -> list[tuple[str, Markup]]:
         """Title and SVG of each panel, in the colours of the page that it stands in (``currentcolor``, ``--line``)."""
-        found = []
-        for number, panel in enumerate(self.panels):
-            with figure_of(self.size[0], self.size[1] - _TITLE + _GAP, layout=None) as figure:
-                figure.patch.set_visible(False)
-                axes = self._place(figure, 0, 0, _GAP - _TITLE)
-                axes.patch.set_visible(False)
-                panel.draw(axes)
-                drawn = svg_of(figure, f"{self.name}-{number}", panel.label)
-            found.append((panel.title, Markup(drawn.replace(INK, "currentcolor").replace(GRID, "var(--line)"))))  # noqa: S704
-        return found
+        return [(panel.title, self.panel_svg(number)) for number, panel in enumerate(self.panels)]
+
+    def panel_svg(self, number: int, ink: str = "currentcolor", line: str = "var(--line)") -> Markup:
+        """One panel without its title, with letters and grid in these colours."""
+        panel = self.panels[number]
+        with figure_of(self.size[0], self.size[1] - _TITLE + _GAP, layout=None) as figure:
+            figure.patch.set_visible(False)
+            axes = self._place(figure, 0, 0, _GAP - _TITLE)
+            axes.patch.set_visible(False)
+            panel.draw(axes)
+            drawn = svg_of(figure, f"{self.name}-{number}", panel.label)
+        return Markup(drawn.replace(INK, ink).replace(GRID, line))  # noqa: S704
 
     def _place(self, figure: Any, column: int, row: int, head: float) -> Any:
         """Axes in a place of the grid, ``head`` inches below the figure's upper end."""

@@ -1,30 +1,36 @@
 """Write the sentences of articles, or the rows of a predictions file, with the source of each."""
 
-import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..data.errors import UserError
 from ..data.files import partial_of, put_in_place
-from ..data.tables import STDIN, BadRow, Format, arrow_type, check_table_name, open_writer
-from .articles import Article, ArticleColumns, article_rows, read_articles
-from .sources import SOURCE_COLUMNS, attribute
+from ..data.tables import STDIN, BadRow, Format, RowWriter, arrow_type, check_table_name, open_writer
+from .articles import Article, ArticleColumns, ArticleFile, article_files, article_rows
+from .sources import SOURCE_COLUMNS, attribute, load_parser
 
-_BATCH = 500
+_SHOWN = 30
 
 
 @dataclass
 class SourcesReport:
-    """What was written, and how many sentences each type of source has; None is the outlet's own voice."""
+    """What was written.
+
+    Attributes:
+        types: how many sentences each type of source has; None is the outlet's own voice.
+        rejected: how many rows were left out; ``problems`` are the first of them.
+    """
 
     output: Path
     articles: int = 0
     sentences: int = 0
     types: Counter[str | None] = field(default_factory=Counter)
-    rejected: list[BadRow] = field(default_factory=list)
+    rejected: int = 0
+    problems: list[BadRow] = field(default_factory=list)
 
 
 def source_files(
@@ -37,7 +43,7 @@ def source_files(
     overwrite: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> SourcesReport:
-    """Attribute each sentence of articles, and write a table with a sentence a row.
+    """Attribute each sentence of articles, and write a table with a sentence a row; one article in memory at a time.
 
     Columns are those of ``article_rows``, then ``source, source_type, source_start, source_end, source_cue``
     (characters of the row's text). Tables with a sentence a row, such as a predictions file, keep their rows
@@ -64,38 +70,76 @@ def source_files(
             raise UserError(f"{output} is an input too, and would be lost. Name another --output.")
         if not overwrite:
             raise UserError(f"{output} exists. Name another --output, or replace it with --overwrite.")
-    found = list(read_articles(inputs, columns=columns, encoding=encoding, format=format))
-    articles = [item for item in found if isinstance(item, Article)]
-    report.rejected = [item for item in found if isinstance(item, BadRow)]
-    if not articles:
-        raise UserError("No article in the input.")
-    taken = {name for article in articles for row in article_rows(article) for name in row}
-    rows: list[dict[str, Any]] = []
-    for done, article in enumerate(articles, start=1):
-        rows += _rows(article, taken)
-        on_progress(done, len(articles))
-    report.articles, report.sentences = len(articles), len(rows)
-    report.types.update(row["source_type"] for row in rows)
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    types = {name: arrow_type({type(row.get(name)) for row in rows}) for name in names}
-    # Empty columns have types too, so that files of several runs go together.
-    types |= {"source_start": arrow_type({int}), "source_end": arrow_type({int})}
-    report.output.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_of(report.output)
-    writer = open_writer(partial, kind, types)
-    for batch in _batches(rows):
-        writer.write([{name: row.get(name) for name in names} for row in batch])
-    writer.close()
-    put_in_place(partial, report.output)
+    with article_files(inputs, format, leave_out=[report.output]) as files:
+        survey = _Survey.of(files, columns, encoding, report)
+        report.output.parent.mkdir(parents=True, exist_ok=True)
+        with _written(report.output, kind, survey.types) as writer:
+            for done, article in enumerate(_articles(files, columns, encoding), start=1):
+                # Else spaCy remembers every word that it ever met.
+                with load_parser().memory_zone():
+                    rows = list(_rows(article, survey.renamed))
+                writer.write([{name: row.get(name) for name in survey.types} for row in rows])
+                report.sentences += len(rows)
+                report.types.update(row["source_type"] for row in rows)
+                on_progress(done, report.articles)
     return report
 
 
-def _rows(article: Article, taken: set[str]) -> Iterator[dict[str, Any]]:
+@dataclass(frozen=True)
+class _Survey:
+    """What a first look at all articles tells: the columns of the output, which must be known before its first row.
+
+    Attributes:
+        types: Arrow types of all columns, in order.
+        renamed: new names of columns whose names are taken.
+    """
+
+    types: dict[str, Any]
+    renamed: dict[str, str]
+
+    @classmethod
+    def of(
+        cls, files: Sequence[ArticleFile], columns: ArticleColumns, encoding: str, report: SourcesReport
+    ) -> "_Survey":
+        """Look, and count articles and rejected rows into the report.
+
+        Raises:
+            UserError: something cannot be read, or there is no article.
+        """
+        seen: dict[str, set[type]] = {}
+        for file in files:
+            for item in file.articles(columns, encoding):
+                if isinstance(item, BadRow):
+                    report.rejected += 1
+                    report.problems += [item] * (len(report.problems) < _SHOWN)
+                    continue
+                report.articles += 1
+                for row in article_rows(item):
+                    for name, value in row.items():
+                        seen.setdefault(name, set()).add(type(value))
+        if not report.articles:
+            raise UserError("No article in the input.")
+        renamed = {name: _free(name, seen) for name in seen}
+        types = {renamed[name]: arrow_type(kinds) for name, kinds in seen.items()}
+        # Empty columns have types too, so that files of several runs go together.
+        types |= {name: arrow_type({int} if name in _PLACES else {str}) for name in SOURCE_COLUMNS}
+        return cls(types, renamed)
+
+
+_PLACES = ("source_start", "source_end")
+
+
+def _articles(files: Sequence[ArticleFile], columns: ArticleColumns, encoding: str) -> Iterator[Article]:
+    for file in files:
+        yield from (item for item in file.articles(columns, encoding) if isinstance(item, Article))
+
+
+def _rows(article: Article, renamed: dict[str, str]) -> Iterator[dict[str, Any]]:
     for row, sentence, found in zip(article_rows(article), article.sentences, attribute(article), strict=True):
-        yield {_free(name, taken): value for name, value in row.items()} | found.columns(sentence.cut)
+        yield {renamed[name]: value for name, value in row.items()} | found.columns(sentence.cut)
 
 
-def _free(name: str, taken: set[str]) -> str:
+def _free(name: str, taken: Collection[str]) -> str:
     if name not in SOURCE_COLUMNS:
         return name
     new = f"input_{name}"
@@ -104,7 +148,16 @@ def _free(name: str, taken: set[str]) -> str:
     return new
 
 
-def _batches(rows: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    remaining = iter(rows)
-    while batch := list(itertools.islice(remaining, _BATCH)):
-        yield batch
+@contextmanager
+def _written(output: Path, kind: Format, types: dict[str, Any]) -> Iterator[RowWriter]:
+    """A writer whose file stands in place once all is written; nothing is left of one that was broken off."""
+    partial = partial_of(output)
+    writer = open_writer(partial, kind, types)
+    try:
+        yield writer
+    except BaseException:
+        writer.close()
+        partial.unlink()
+        raise
+    writer.close()
+    put_in_place(partial, output)

@@ -1068,10 +1068,10 @@ def _sources(options: Any) -> int:
         soft_wrap=True,
         markup=False,
     )
-    for bad in report.rejected[:_SHOWN]:
+    for bad in report.problems:
         say(f"{bad.place}: {bad.reason}")
     if report.rejected:
-        say(f"{len(report.rejected):,} rows were left out.")
+        say(f"{report.rejected:,} rows were left out.")
         return EXIT_INCOMPLETE
     return EXIT_OK
 
@@ -1150,9 +1150,12 @@ def _add_serve(commands: Any) -> None:
         _serve,
         "open a web page to read, correct and count with",
         """\
-Answers at http://127.0.0.1:8000 until Ctrl-C. Paste an article or choose a file (text, JSONL, CSV, TSV,
-Parquet, each also gzipped): sentences are coloured by framing, with their probabilities and, on demand,
-the words that moved the model. Filter, correct labels, see shares and charts of a table, download.
+Answers at http://127.0.0.1:8000 until Ctrl-C. Paste an article or choose a file (text, HTML, JSONL, CSV,
+TSV, Parquet, each also gzipped; a table's rows are sentences, or articles to be split): sentences are
+coloured by framing, with their probabilities, who says them and, on demand, the words that moved the
+model. Filter, correct labels, download. For a table: shares with 95 % intervals and claims against
+reports as 'conflict-framing shares' gives them, and the random sample that makes them sure, to draw, to
+label and to bring back.
 
 Corrected labels are appended to --annotations in corpus format, for 'train --corpus'. All else lies in a
 temporary folder that is deleted at the end. The page takes nothing from the network. Everything that it
@@ -1253,10 +1256,10 @@ examples:
 
 
 def _export(options: Any) -> int:
-    from conflict_framing.model.sources import Reading, read_texts
+    from conflict_framing.model.rows import ReadOptions, read_texts
     from conflict_framing.train.export import describe, export_folder
 
-    reading = Reading(options.text_column, options.encoding)
+    reading = ReadOptions(options.text_column, options.encoding)
     texts = list(read_texts(options.data, reading))
     facts = export_folder(options.model, texts=texts, overwrite=options.overwrite, say=say)
     for candidate in facts.candidates:
@@ -1291,11 +1294,14 @@ source_type, date and, if there is one, place).
 
 An audit: --plan-audit says how many sentences to label for a wanted half-width of the intervals, and
 draws them, blind and in random order. Fill the column label from the top, keep FILE.meta.json beside
-the file, and give it to --audit. A queue of unsure sentences is no audit.
+the file, and give it to --audit. With --by-document whole documents are drawn: sentences of one article
+are alike, so more of them are needed (the design effect tells how many times), but they are read in
+their context. A queue of unsure sentences is no audit.
 
 examples:
   conflict-framing shares labelled.jsonl --by outlet,month --model runs/default --output findings
   conflict-framing shares labelled.jsonl --by outlet --plan-audit audit.csv --half-width 0.05
+  conflict-framing shares labelled.jsonl --by outlet --plan-audit audit.csv --half-width 0.05 --by-document
   conflict-framing shares labelled.jsonl --by outlet --audit audit.csv --output findings
   conflict-framing shares labelled.jsonl --by outlet,year --model runs/default --compare wire,2023 wire,2024
 """,
@@ -1324,6 +1330,11 @@ examples:
         "--stratify",
         choices=("label",),
         help="also draw in strata of the predicted label: shorter intervals for rare labels",
+    )
+    parser.add_argument(
+        "--by-document",
+        action="store_true",
+        help="draw documents with all their sentences: more sentences to label, fewer articles to read",
     )
     parser.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="of the draw (default: 0)")
     parser.add_argument("--date-column", default="date", metavar="NAME", help="ISO dates (default: date)")
@@ -1376,7 +1387,14 @@ def _plan_audit(options: Any, reading: dict[str, str]) -> int:
     check_table_name(path)
     with _bar("Reading", "rows") as on_progress:
         table = read_predictions(options.predictions, options.by, on_progress=on_progress, **reading)
-    plan = plan_audit(table, options.by, options.half_width, by_label=options.stratify == "label", seed=options.seed)
+    plan = plan_audit(
+        table,
+        options.by,
+        options.half_width,
+        by_label=options.stratify == "label",
+        by_document=options.by_document,
+        seed=options.seed,
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_audit(plan, table, path, text_column=options.text_column, encoding=options.encoding)
     print_plan(plan, path)
@@ -1386,8 +1404,8 @@ def _plan_audit(options: Any, reading: dict[str, str]) -> int:
 def _check_shares(options: Any) -> None:
     if options.plan_audit and options.half_width is None:
         raise UserError("--plan-audit needs --half-width: how short the intervals shall be, e.g. 0.05 for ±5 points.")
-    if not options.plan_audit and (options.half_width is not None or options.stratify):
-        raise UserError("--half-width and --stratify go with --plan-audit FILE, which draws the sample.")
+    if not options.plan_audit and (options.half_width is not None or options.stratify or options.by_document):
+        raise UserError("--half-width, --stratify and --by-document go with --plan-audit FILE, which draws the sample.")
     if options.plan_audit and (options.audit or options.compare or options.output):
         raise UserError(
             "--plan-audit draws a sample and ends; give --audit, --compare and --output when it is labelled."
@@ -1405,12 +1423,13 @@ def _check_shares(options: Any) -> None:
 def print_plan(plan: "AuditPlan", path: Path) -> None:
     """What an audit takes for each group, and what to do next."""
     table = Table(title="Sentences to label", title_justify="left", box=None, pad_edge=False)
-    for name in (", ".join(plan.by) or "group", "sentences", "of", "documents", "of", "expected ±"):
+    for name in (", ".join(plan.by) or "group", "sentences", "of", "documents", "of", "expected ±", "design effect"):
         table.add_column(escape(name), justify="right" if table.columns else "left", overflow="fold")
     for group in plan.groups[:_SHOWN]:
         counts = (group.sentences, group.of_sentences, group.documents, group.of_documents)
         width = "–" if group.half_width is None else f"{100 * group.half_width:.1f} points"
-        table.add_row(escape(group.name), *(f"{count:,}" for count in counts), width)
+        effect = "–" if group.design_effect is None else f"{group.design_effect:.1f}"
+        table.add_row(escape(group.name), *(f"{count:,}" for count in counts), width, effect)
     out.print(table)
     if len(plan.groups) > _SHOWN:
         say(f"… and {len(plan.groups) - _SHOWN} more groups.")
@@ -1419,7 +1438,8 @@ def print_plan(plan: "AuditPlan", path: Path) -> None:
         say(f"note: {', '.join(names[:8])}{' …' if len(names) > 8 else ''}: {note}")
     rest = plan.sentences - sum(group.sentences for group in plan.groups)
     others = f", {rest:,} of them from the groups with too few documents" if rest else ""
-    out.print(f"{plan.sentences:,} sentences in random order to {path}{others}", soft_wrap=True, markup=False)
+    what = "sentences of whole documents" if plan.by_document else "sentences"
+    out.print(f"{plan.sentences:,} {what} in random order to {path}{others}", soft_wrap=True, markup=False)
     out.print(
         f"Fill its column label from the top, keep {path.name}.meta.json beside it, and give it to --audit. "
         f"A half-way filled file works too.",

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common import print_table
+from conflict_framing.analysis.audit import plan_audit
 from conflict_framing.analysis.shares import Audit, prediction_powered, prior_corrected
 from conflict_framing.analysis.table import Column, PredictionTable
 from conflict_framing.model.calibration import Calibration
@@ -37,7 +38,8 @@ class World:
         own_errors: standard deviation of what moves all sentences of a document together.
         offsets, sharpness: the model's logits are ``sharpness * true + offsets``.
         moved: how far the group's sentences of each label lie from those of the calibration part.
-        audited: sentences, or with ``whole`` documents, drawn for the audit.
+        audited: sentences drawn for the audit.
+        whole: draw whole documents instead, as many as the plan takes for this half-width.
         by_label: draw sentences in strata of the predicted label, as many from each.
     """
 
@@ -50,7 +52,7 @@ class World:
     sharpness: float = 1.0
     moved: Array | None = None
     audited: int = 200
-    whole: bool = False
+    whole: float | None = None
     by_label: bool = False
     calibration_documents: int = 200
 
@@ -98,8 +100,9 @@ def simulate(world: World, chance: np.random.Generator) -> tuple[PredictionTable
         texts=np.zeros(n, np.uint32),
     )
     if world.whole:
-        drawn = np.isin(documents, chance.choice(world.documents, world.audited, replace=False))
-        rows, inclusion = np.flatnonzero(drawn), np.full(drawn.sum(), world.audited / world.documents)
+        plan = plan_audit(table, [], world.whole, by_document=True, seed=int(chance.integers(2**31)))
+        (stratum,) = plan.strata
+        rows, inclusion = stratum.drawn, np.full(len(stratum.drawn), stratum.probability)
     elif world.by_label:
         chosen, inclusion_of = [], np.ones(n)
         for label in range(len(LABELS)):
@@ -164,7 +167,7 @@ WORLDS = {
     "… and a biased, too sure model": replace(PLAIN, offsets=np.array([0.8, -0.6, 0.0, 0.4]), sharpness=2.0),
     "… and other error rates": replace(PLAIN, moved=np.array([[0, 0.5, 0], [0.6, -0.4, 0], [0, 0, -0.5], [0, 0.6, 0]])),
     "sentences independent": replace(PLAIN, length=1, documents=900),
-    "audit of whole documents": replace(PLAIN, whole=True, audited=40, alike=0.3),
+    "audit of whole documents": replace(PLAIN, whole=0.09, alike=0.3),
     "audit in strata by label": replace(PLAIN, by_label=True),
     "small group: 50 documents, 80 audited": replace(PLAIN, documents=50, audited=80),
     "small group: 10 documents": replace(PLAIN, documents=10, audited=30),

@@ -1,6 +1,7 @@
 """How pictures look: one style, and figures as SVG that stands inside an HTML page."""
 
 import re
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#8a8f98"
 GRID = "#e2dfd7"
 INK = "#23262b"
+_LOCK = threading.RLock()  # matplotlib's settings are the process's, and several threads may draw
 _STYLE = {
     "svg.fonttype": "none",  # letters stay letters: searchable, small, read aloud
     "font.sans-serif": ["DejaVu Sans"],
@@ -52,7 +54,7 @@ def figure_of(
     except ImportError:
         raise MissingExtraError("matplotlib", "analysis", "Drawing pictures") from None
 
-    with rc_context(_STYLE), warnings.catch_warnings():
+    with _LOCK, rc_context(_STYLE), warnings.catch_warnings():
         # The page's fonts have more letters than the one that matplotlib measures with.
         warnings.filterwarnings("ignore", message="Glyph")
         yield Figure(figsize=(width, height), layout=layout)

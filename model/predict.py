@@ -16,7 +16,7 @@ import numpy as np
 from ..data.errors import UserError
 from ..data.files import SyncedFile, partial_of, put_in_place
 from ..data.inputs import find_inputs
-from ..data.tables import STDIN, Format, arrow_type, check_table_name, format_of, open_writer
+from ..data.tables import STDIN, arrow_type, check_table_name, format_of, open_writer
 from .abstain import Abstention
 from .backbone import file_sha256
 from .calibration import missing_calibration
@@ -25,21 +25,17 @@ from .drift import Drift, Reservoir, measure_drift
 from .metadata import metadata_file, metadata_notes, write_metadata
 from .priors import KeptPosteriors, PriorEstimate, adapt, estimate_priors
 from .queue import QUEUE_COLUMNS, Queue
+from .rows import ReadOptions, Source, Survey, survey_sources
 from .shards import SHARD_ROWS, Engine, JobFolder, Labeller, LocalEngine, ShardFiles, ShardRange
-from .sources import Reading, Source, Survey, survey_sources
 
 _MODEL_FILES = (".json", ".safetensors", ".onnx", ".txt", ".model", ".yaml")
 
 
 @dataclass(frozen=True)
-class PredictOptions:
-    """How to read the input, what to choose among and when to abstain.
+class PredictOptions(ReadOptions):
+    """How to read the input (see ``ReadOptions``), what to choose among and when to abstain.
 
     Attributes:
-        text_column: the column that holds the sentences.
-        encoding: of text formats.
-        input_format: overrides what the names of the inputs say; standard input needs it, and is
-            taken as the text of an article without.
         among: choose among these labels only (see ``CheckpointClassifier.predict``).
         abstain_below: abstain from answers with a lower score.
         max_error: abstain so that at most this share of the answered is wrong (see ``abstain``).
@@ -51,9 +47,6 @@ class PredictOptions:
             only with the same: the last digit of a probability may hang on it.
     """
 
-    text_column: str = "text"
-    encoding: str = "utf-8"
-    input_format: Format | None = None
     among: Sequence[str] | None = None
     abstain_below: float | None = None
     max_error: float | None = None
@@ -62,10 +55,6 @@ class PredictOptions:
     queue_size: int = 1000
     drift: bool = True
     runtime: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def reading(self) -> Reading:
-        return Reading(self.text_column, self.encoding, self.input_format)
 
     def to_json(self, inputs: Sequence[str | Path]) -> dict[str, Any]:
         queue = str(self.queue) if self.queue else None
@@ -295,13 +284,13 @@ def _open_job(
             survey = folder.resume(job)
             if not folder.joined:  # later, what stands there is ours
                 _check_targets(output, options, folder.overwrite)
-            return [Source.of(name, options.reading, folder.path) for name in found], survey
+            return [Source.of(name, options, folder.path) for name in found], survey
     folder.remove()  # of an older job, or of one that ended before it began
     folder.path.mkdir()
     folder.lock()
     try:
-        sources = [Source.of(name, options.reading, folder.path) for name in found]
-        survey = survey_sources(sources, options.reading, lambda rows: on_progress(Progress("survey", rows)))
+        sources = [Source.of(name, options, folder.path) for name in found]
+        survey = survey_sources(sources, options, lambda rows: on_progress(Progress("survey", rows)))
         folder.begin(job, survey, SHARD_ROWS, overwrite)
     except BaseException:  # nothing was labelled yet
         folder.remove()
@@ -375,7 +364,7 @@ class _Task:
         folder = self.folder
         self._tell("label", folder.rows_done, folder.rejected)
         ranges = [
-            ShardRange(first, last, folder.shard_rows, self.sources, self.survey.counts, self.options.reading)
+            ShardRange(first, last, folder.shard_rows, self.sources, self.survey.counts, self.options)
             for first, last in folder.ranges(self.shards, engine.longest)
         ]
 

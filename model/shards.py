@@ -27,7 +27,7 @@ from ..data.files import SyncedFile, put_in_place, sync_folder
 from ..data.tables import BadRow, Row, open_writer, read_table, write_jsonl
 from .classifier import WINDOW, CheckpointClassifier
 from .priors import document_blocks
-from .sources import Reading, Source, Survey, usable_rows
+from .rows import ReadOptions, Source, Survey, usable_rows
 
 SHARD_ROWS = 8 * WINDOW
 """Input rows of a shard: what is lost when a job is broken off, at most."""
@@ -170,7 +170,7 @@ class ShardRange:
     size: int  # input rows of a shard
     sources: Sequence[Source]
     counts: Sequence[int]
-    reading: Reading
+    reading: ReadOptions
 
     def label(
         self, labeller: Labeller, files: ShardFiles, on_rows: OnRows = lambda read, rejected: None

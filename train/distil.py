@@ -17,7 +17,7 @@ from ..data.errors import UserError
 from ..model.backbone import cache_folder, file_sha256
 from ..model.classifier import WINDOW, CheckpointClassifier
 from ..model.folder import find_model
-from ..model.sources import Reading, read_texts
+from ..model.rows import ReadOptions, read_texts
 from ..model.torch_runtime import weights_of
 from .precision import has_bf16
 from .progress import bar
@@ -140,7 +140,7 @@ def load_teacher(
             "note: the teacher was trained on another corpus or with another split, so it may have seen the test "
             "sentences of this run. Measure on data that neither has seen."
         )
-    reading = Reading(text_column=text_column, encoding=encoding)
+    reading = ReadOptions(text_column=text_column, encoding=encoding)
     known = {text.strip() for text in corpus.texts}
     texts = sorted({text.strip() for text in read_texts(unlabelled, reading)} - known)
     limit = recipe.distillation.max_sentences

@@ -1,6 +1,8 @@
 """The addresses of the page and of the JSON API."""
 
+import json
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -16,19 +18,22 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.staticfiles import StaticFiles
 
 from conflict_framing import __version__
+from conflict_framing.analysis.audit import write_audit
+from conflict_framing.analysis.findings import CLAIMS_FILE, REPORT_FILE, SHARES_FILE, claim_rows, share_rows, to_html
 from conflict_framing.data import MissingExtraError, UserError
+from conflict_framing.data.tables import check_table_name, write_spreadsheet
 from conflict_framing.model import CheckpointClassifier
+from conflict_framing.model.metadata import metadata_file
 from conflict_framing.web import schemas
 from conflict_framing.web.annotations import Annotations
-from conflict_framing.web.charts import draw_shares
 from conflict_framing.web.failures import Refused, in_words_of_the_page
+from conflict_framing.web.findings import JobFindings, Theme, findings_json, grouping_columns, panel_svg
 from conflict_framing.web.guard import UPLOAD_PATH, Guard
 from conflict_framing.web.intake import Order, check_name
 from conflict_framing.web.jobs import Job, Jobs
 from conflict_framing.web.limits import Limits
 from conflict_framing.web.model import SharedModel, why_not_explained
 from conflict_framing.web.results import Filter
-from conflict_framing.web.shares import Period, grouping_columns, shares_of
 from conflict_framing.web.speakers import names_sources
 
 _DESCRIPTION = """\
@@ -56,7 +61,8 @@ def create_app(
     """
     limits = limits or Limits()
     model = SharedModel(classifier)
-    jobs = Jobs(model, limits)
+    findings = JobFindings(classifier, limits)
+    jobs = Jobs(model, limits, on_gone=findings.forget)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -78,7 +84,9 @@ def create_app(
     _add_pages(app)
     _add_model(app, model, limits, annotations)
     _add_jobs(app, jobs, limits)
-    _add_results(app, jobs, model, limits)
+    _add_results(app, jobs, limits)
+    _add_findings(app, jobs, findings)
+    _add_audits(app, jobs, findings, limits)
     _add_annotations(app, jobs, model, Annotations(annotations))
     return app
 
@@ -291,7 +299,7 @@ def _add_jobs(app: FastAPI, jobs: Jobs, limits: Limits) -> None:
         UPLOAD_PATH,
         status_code=202,
         tags=["jobs"],
-        summary="Label a file: an article (.txt, .md) or a table",
+        summary="Label a file: an article (.txt, .md, .html) or a table",
         openapi_extra={
             "requestBody": {
                 "required": True,
@@ -304,8 +312,12 @@ def _add_jobs(app: FastAPI, jobs: Jobs, limits: Limits) -> None:
         name: Annotated[str, Query(description="the file's name; its end says the format, e.g. news.csv.gz")],
         text_column: Annotated[str | None, Query(description="the column that holds the sentences")] = None,
         encoding: Annotated[str, Query(description="of text formats", max_length=40)] = "utf-8",
+        rows: Annotated[
+            Literal["auto", "sentences"],
+            Query(description="what a table's rows are; auto: articles, which are split, where most hold 3 sentences"),
+        ] = "auto",
     ) -> schemas.JobInfo:
-        """The body is the file itself (JSONL, CSV, TSV, Parquet or text, also gzipped)."""
+        """The body is the file itself (JSONL, CSV, TSV, Parquet, text or HTML, also gzipped)."""
         plain, _ = check_name(name)
         folder = jobs.receive(_session(request))
         try:
@@ -317,7 +329,7 @@ def _add_jobs(app: FastAPI, jobs: Jobs, limits: Limits) -> None:
         except BaseException:  # a broken connection too
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        order = Order(str(folder / "sent"), plain, str(folder / "rows.jsonl"), text_column or None, encoding)
+        order = Order(str(folder / "sent"), plain, str(folder / "rows.jsonl"), text_column or None, encoding, rows=rows)
         return told(jobs.add(_session(request), folder, order, plain))
 
     @app.get("/api/v1/jobs", tags=["jobs"], summary="This session's jobs, the newest first")
@@ -348,7 +360,7 @@ _Text = Annotated[str, Query(max_length=200, description="rows whose sentence ha
 _Corrected = Annotated[bool, Query(description="only rows whose label somebody gave")]
 
 
-def _add_results(app: FastAPI, jobs: Jobs, model: SharedModel, limits: Limits) -> None:
+def _add_results(app: FastAPI, jobs: Jobs, limits: Limits) -> None:
     @app.get("/api/v1/jobs/{id}/result", tags=["results"], summary="Rows with their labels, filtered, page by page")
     def tell_result(
         id: str,
@@ -398,38 +410,161 @@ def _add_results(app: FastAPI, jobs: Jobs, model: SharedModel, limits: Limits) -
         kind = "text/csv; charset=utf-8" if format == "csv" else "application/x-ndjson"
         return StreamingResponse(chunks, media_type=kind, headers=_as_file(f"{_stem(job.title)}-labelled.{format}"))
 
-    @app.get("/api/v1/jobs/{id}/columns", tags=["results"], summary="What rows can be grouped by")
+
+# --- findings ------------------------------------------------------------------------------------
+
+_By = Annotated[
+    list[str], Query(max_length=4, description="a column to group by, or year, quarter, month, week; can be repeated")
+]
+_Date = Annotated[str, Query(description="the column of dates that periods are derived from")]
+
+
+def _add_findings(app: FastAPI, jobs: Jobs, findings: JobFindings) -> None:
+    @app.get("/api/v1/jobs/{id}/columns", tags=["findings"], summary="What rows can be grouped by")
     def tell_columns(id: str, request: Request) -> schemas.ColumnsInfo:
         job, result = jobs.result(_session(request), id)
         return schemas.ColumnsInfo(**grouping_columns(result, job.taken.text_column))
 
-    by = Annotated[str, Query(description="group by this column; with a period, by its dates")]
-
-    @app.get("/api/v1/jobs/{id}/shares", tags=["results"], summary="The share of each label per group")
-    def tell_shares(id: str, request: Request, by: by = "", period: Period | None = None) -> schemas.SharesInfo:
-        _, result = jobs.result(_session(request), id)
-        return schemas.SharesInfo(**shares_of(result, limits, by, period).to_json())
+    @app.get("/api/v1/jobs/{id}/shares", tags=["findings"], summary="Shares with 95 % intervals, claims, pictures")
+    def tell_shares(id: str, request: Request, by: _By = [], date: _Date = "date") -> schemas.SharesInfo:  # noqa: B006
+        """As 'conflict-framing shares': model-based, or from the job's audit where it has one."""
+        job, result = jobs.result(_session(request), id)
+        return schemas.SharesInfo(**findings_json(findings.find(job, result, by, date)))
 
     @app.get(
-        "/api/v1/jobs/{id}/chart.svg",
-        tags=["results"],
-        summary="The shares as a picture",
+        "/api/v1/jobs/{id}/pictures/{name}/{panel}.svg",
+        tags=["findings"],
+        summary="A panel of a picture of the shares",
         response_class=Response,
         responses={200: {"content": {"image/svg+xml": {}}}},
     )
     def draw(
         id: str,
+        name: str,
+        panel: int,
         request: Request,
-        by: by = "",
-        period: Period | None = None,
-        theme: Literal["light", "dark"] = "light",
-        narrow: Annotated[bool, Query(description="for a phone")] = False,
-        download: bool = False,
+        by: _By = [],  # noqa: B006
+        date: _Date = "date",
+        theme: Theme = "light",
     ) -> Response:
         job, result = jobs.result(_session(request), id)
-        picture = draw_shares(shares_of(result, limits, by, period), model.classifier.codebook, theme, narrow=narrow)
-        headers = _as_file(f"{_stem(job.title)}-shares.svg") if download else {}
-        return Response(picture, media_type="image/svg+xml", headers=headers)
+        drawn = panel_svg(findings.find(job, result, by, date).pictures, name, panel, theme)
+        return Response(drawn, media_type="image/svg+xml")
+
+    @app.get(
+        "/api/v1/jobs/{id}/findings/{file}",
+        tags=["findings"],
+        summary="The findings as a report or a table",
+        response_class=Response,
+        responses={200: {"content": {"text/html": {}, "text/csv": {}}}},
+    )
+    def download_findings(
+        id: str,
+        file: Literal["report.html", "shares.csv", "claims.csv"],
+        request: Request,
+        by: _By = [],  # noqa: B006
+        date: _Date = "date",
+    ) -> Response:
+        job, result = jobs.result(_session(request), id)
+        found = findings.find(job, result, by, date)
+        rows = {SHARES_FILE: lambda: share_rows(found.shares), CLAIMS_FILE: lambda: claim_rows(found.claims)}
+        if file == REPORT_FILE:
+            body, kind = to_html(found).encode(), "text/html; charset=utf-8"
+        else:
+            body, kind = _spreadsheet(rows[file]()), "text/csv; charset=utf-8"
+        return Response(body, media_type=kind, headers=_as_file(f"{_stem(job.title)}-{file}"))
+
+
+def _spreadsheet(rows: list[dict[str, Any]]) -> bytes:
+    if not rows:
+        raise Refused(404, "nothing_there", "There are no rows for this table.")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "table.csv"
+        write_spreadsheet(path, rows)
+        return path.read_bytes()
+
+
+# --- audits --------------------------------------------------------------------------------------
+
+
+def _add_audits(app: FastAPI, jobs: Jobs, findings: JobFindings, limits: Limits) -> None:
+    half_width = Annotated[float, Query(gt=0, lt=0.5, description="wanted of every group's intervals")]
+    whole = Annotated[bool, Query(description="draw documents with all their sentences")]
+
+    @app.get("/api/v1/jobs/{id}/audit/plan", tags=["audits"], summary="How many sentences to label for an interval")
+    def tell_plan(
+        id: str,
+        request: Request,
+        by: _By = [],  # noqa: B006
+        date: _Date = "date",
+        half_width: half_width = 0.05,
+        by_document: whole = False,
+    ) -> schemas.AuditPlanInfo:
+        job, result = jobs.result(_session(request), id)
+        plan, _ = findings.plan(job, result, by, date, half_width, by_document=by_document)
+        groups = [
+            schemas.GroupPlanInfo(
+                **{name: getattr(group, name) for name in schemas.GroupPlanInfo.model_fields} | {"name": group.name}
+            )
+            for group in plan.groups
+        ]
+        return schemas.AuditPlanInfo(sentences=plan.sentences, groups=groups)
+
+    @app.get(
+        "/api/v1/jobs/{id}/audit/plan/{file}",
+        tags=["audits"],
+        summary="The sentences to label, and what must stay beside them",
+        response_class=Response,
+        responses={200: {"content": {"text/csv": {}, "application/json": {}}}},
+    )
+    def draw_audit(
+        id: str,
+        file: Literal["audit.csv", "audit.csv.meta.json"],
+        request: Request,
+        by: _By = [],  # noqa: B006
+        date: _Date = "date",
+        half_width: half_width = 0.05,
+        by_document: whole = False,
+    ) -> Response:
+        """The same request draws the same sentences. Fill the column label of audit.csv from the top."""
+        job, result = jobs.result(_session(request), id)
+        plan, table = findings.plan(job, result, by, date, half_width, by_document=by_document)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "audit.csv"
+            write_audit(plan, table, path, text_column=job.taken.text_column)
+            told = json.loads(metadata_file(path).read_text("utf-8"))
+            told["audit"]["predictions"] = [job.title]  # the server's own path is nobody's business
+            body = path.read_bytes() if file == "audit.csv" else json.dumps(told, ensure_ascii=False).encode()
+        kind = "text/csv; charset=utf-8" if file == "audit.csv" else "application/json"
+        return Response(body, media_type=kind, headers=_as_file(f"{_stem(job.title)}-{file}"))
+
+    @app.put("/api/v1/jobs/{id}/audit", tags=["audits"], summary="Estimate from a labelled random sample")
+    def give_audit(id: str, asked: schemas.AuditRequest, request: Request) -> schemas.AuditAnswer:
+        """The rows must be those that the sample was drawn from, labelled anew or not."""
+        job, result = jobs.result(_session(request), id)
+        if len(asked.table.encode()) + len(asked.metadata.encode()) > limits.audit_bytes:
+            most = limits.audit_bytes // 2**20
+            raise Refused(413, "too_large", f"An audit and its metadata may have {most} MiB together.")
+        name, kind = check_name(asked.name)
+        if kind not in ("csv", "tsv", "jsonl") or name.endswith(".gz"):
+            raise Refused(415, "unknown_format", f"{name}: expected the audit as .csv, .tsv or .jsonl.")
+        check_table_name(Path(name))
+        folder = Path(tempfile.mkdtemp(dir=job.folder))
+        path = folder / name
+        try:
+            path.write_text(asked.table, "utf-8", errors="replace", newline="")
+            metadata_file(path).write_text(asked.metadata, "utf-8", errors="replace")
+            labels = findings.check_audit(job, result, path)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        job.audit = path
+        return schemas.AuditAnswer(labels=labels)
+
+    @app.delete("/api/v1/jobs/{id}/audit", status_code=204, tags=["audits"], summary="Leave the audit out again")
+    def take_audit_back(id: str, request: Request) -> None:
+        job, _ = jobs.result(_session(request), id)
+        job.audit = None
 
 
 def _stem(title: str) -> str:

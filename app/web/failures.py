@@ -11,6 +11,17 @@ _FIELDS = {
     "If the file has another encoding, name it: --encoding cp1252 (Windows), --encoding utf-16, "
     "--encoding iso-8859-1 …": "If the file has another encoding, name it, e.g. cp1252 (Windows), utf-16, iso-8859-1.",
     "--encoding": "the encoding",
+    "a random sample: conflict-framing shares PREDICTIONS --plan-audit audit.csv --half-width 0.05": (
+        "a random sample (see below)."
+    ),
+    " Draw one with: conflict-framing shares PREDICTIONS --plan-audit audit.csv --half-width 0.05": " Draw one below.",
+    "with 'predict'": "anew",
+    "--by-document": "drawing whole documents",
+    "--plan-audit": "the plan",
+    "--half-width": "the half-width",
+    "--date-column": "the column of dates",
+    "Name others with --by.": "Choose others.",
+    "with --by": "to group by",
     "--label": "the label",
     "--among": "the labels",
 }

@@ -8,18 +8,39 @@ One JSON object on standard input says what to read, one on standard output what
 """
 
 import gzip
+import itertools
 import json
 import math
+import statistics
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
+from conflict_framing.analysis.articles import (
+    FEWEST_SENTENCES,
+    Article,
+    ArticleColumns,
+    ArticleFile,
+    article_rows,
+    is_html,
+    parse_article,
+    read_html,
+)
 from conflict_framing.data import UserError, split_sentences
-from conflict_framing.data.tables import BadRow, Format, Row, format_of, missing_column, read_table, read_text
+from conflict_framing.data.tables import (
+    BadRow,
+    Format,
+    Row,
+    compression_of,
+    format_of,
+    missing_column,
+    read_table,
+    read_text,
+)
 from conflict_framing.web.failures import Refused, in_words_of_the_page
 from conflict_framing.web.limits import Limits
 
@@ -27,6 +48,7 @@ _CHUNK = 2**16
 _SHOWN_PROBLEMS = 20
 _POLL_SECONDS = 0.1
 _LONGEST_NAME = 120
+_LOOKED_AT = 50  # rows, to tell whether they are articles
 TEXT_COLUMNS = ("text", "sentence", "sentences", "statement", "content", "body")
 """Taken in this order where no text column is named."""
 
@@ -39,13 +61,18 @@ class Taken:
         rows: with usable text, in the output.
         rejected: the others; ``problems`` tells of the first.
         text_column: the column that holds the sentences.
-        article: whether it is one article, whose rows have ``paragraph``.
+        article: whether it is one article.
+        dateline: of the one article; it is no part of its sentences.
+        articles: how many were split into sentences, whose rows have ``article``, ``paragraph`` and ``kind``; 0 where
+            the rows are those of a table.
     """
 
     rows: int = 0
     rejected: int = 0
     text_column: str = "text"
     article: bool = False
+    articles: int = 0
+    dateline: str = ""
     problems: list[str] = field(default_factory=list)
 
     def reject(self, place: int, reason: str) -> None:
@@ -64,6 +91,7 @@ class Order:
         output: the table to write, .jsonl.
         text_column: None takes the first of ``TEXT_COLUMNS`` that is there, or the only column.
         title: of an article, for its column ``document``; the file's name without one.
+        rows: what a table's rows are; "auto" finds out.
     """
 
     path: str
@@ -72,9 +100,10 @@ class Order:
     text_column: str | None = None
     encoding: str = "utf-8"
     title: str = ""
+    rows: Literal["auto", "sentences"] = "auto"
 
 
-def check_name(name: str) -> tuple[str, Format]:
+def check_name(name: str) -> tuple[str, Format | Literal["html"]]:
     """A file's name without folders and control characters, and the format that it says.
 
     Raises:
@@ -84,6 +113,10 @@ def check_name(name: str) -> tuple[str, Format]:
     plain = plain[-_LONGEST_NAME:]
     if not plain:
         raise Refused(422, "no_name", "Say the file's name (?name=news.csv): its end tells the format.")
+    if is_html(plain.lower().removesuffix(".gz")):
+        return plain, "html"
+    if compression_of(plain) == ".zst":
+        raise Refused(415, "unknown_format", f"{plain}: send it as it is, or packed with gzip (.gz).")
     try:
         return plain, format_of(plain)
     except UserError as error:
@@ -181,8 +214,8 @@ def read_in(order: Order, limits: Limits) -> Taken:
     path = Path(order.path)
     if order.name.lower().endswith(".gz"):
         path = _unzip(path, order.name, limits)
-    if kind == "text":
-        taken, rows = _article(path, order, limits)
+    if kind in ("text", "html"):
+        taken, rows = _article(path, kind == "html", order, limits)
     else:
         taken, rows = _table(path, kind, order, limits)
     written = 0
@@ -223,29 +256,28 @@ def _chunks(stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
         yield chunk
 
 
-def _article(path: Path, order: Order, limits: Limits) -> tuple[Taken, Iterator[dict[str, Any]]]:
+def _article(path: Path, html: bool, order: Order, limits: Limits) -> tuple[Taken, Iterator[dict[str, Any]]]:
     text = _as_named(path, order, lambda: read_text(path, order.encoding))
-    if len(text) > limits.article_characters:
+    name = order.title or order.name
+    article = read_html(text, name) if html else parse_article(text, document=name)
+    if len(article.text) > limits.article_characters:
         most = limits.article_characters
-        message = f"{order.name} has {len(text):,} characters; an article may have {most:,}. Send it in parts."
+        message = f"{order.name} has {len(article.text):,} characters; an article may have {most:,}. Send it in parts."
         raise Refused(413, "too_long", message)
-    taken = Taken(article=True)
+    taken = Taken(article=True, dateline=article.dateline or "")
+    return taken, _sentences(article, taken, limits)
 
-    def rows() -> Iterator[dict[str, Any]]:
-        for number, span in enumerate(split_sentences(text), start=1):
-            if len(span.text) > limits.sentence_characters:
-                taken.reject(number, _too_long(span.text, limits))
-                continue
-            yield {
-                "document": order.title or order.name,
-                "paragraph": span.paragraph + 1,
-                "sentence": number,
-                "start": span.start,
-                "end": span.end,
-                "text": span.text,
-            }
 
-    return taken, rows()
+def _sentences(article: Article, taken: Taken, limits: Limits) -> Iterator[dict[str, Any]]:
+    """The rows of an article; ``article`` tells those of several by the same name apart."""
+    taken.articles += 1
+    for row, sentence in zip(article_rows(article), article.sentences, strict=True):
+        if len(sentence.text) > limits.sentence_characters:
+            taken.reject(row["sentence"], _too_long(sentence.text, limits))
+            continue
+        own = {"article": taken.articles, "paragraph": sentence.paragraph + 1}
+        extras = {name: _plain(value) for name, value in row.items()}
+        yield {"document": extras.pop("document"), **own, **extras}
 
 
 def _as_named(path: Path, order: Order, read: Callable[[], str]) -> str:
@@ -261,22 +293,21 @@ def _too_long(text: str, limits: Limits) -> str:
 
 def _table(path: Path, kind: Format, order: Order, limits: Limits) -> tuple[Taken, Iterator[dict[str, Any]]]:
     column = order.text_column or _guess_column(path, kind, order)
+    if order.rows == "auto" and _holds_articles(path, kind, column, order):
+        return _articles(path, kind, column, order, limits)
     taken = Taken(text_column=column)
 
     def rows() -> Iterator[dict[str, Any]]:
         columns: set[str] = set()
         for number, row in enumerate(_records(path, kind, order), start=1):
             if number > limits.rows:
-                most = f"{limits.rows:,}"
-                raise Refused(413, "too_many_rows", f"{order.name} has more than {most} rows. Send it in parts.")
+                raise _too_many_rows(order, limits)
             if isinstance(row, BadRow):
                 taken.reject(number, row.reason)
                 continue
             columns.update(row.values)
             if len(columns) > limits.columns:
-                raise Refused(
-                    413, "too_many_columns", f"{order.name} has more than {limits.columns} columns. Drop some of them."
-                )
+                raise _too_many_columns(order, limits)
             text = row.values.get(column)
             if not isinstance(text, str) or not text.strip():
                 taken.reject(number, f"expected text in column '{column}'")
@@ -293,6 +324,58 @@ def _table(path: Path, kind: Format, order: Order, limits: Limits) -> tuple[Take
             raise _no_column(column, sorted(columns), order)
 
     return taken, rows()
+
+
+def _holds_articles(path: Path, kind: Format, column: str, order: Order) -> bool:
+    """Whether most rows are texts of several sentences, and no document has several rows."""
+    texts: list[str] = []
+    for row in itertools.islice(_records(path, kind, order), _LOOKED_AT):
+        if isinstance(row, Row) and isinstance(text := row.values.get(column), str) and text.strip():
+            texts.append(text)
+    if not texts or statistics.median(len(split_sentences(text)) for text in texts) < FEWEST_SENTENCES:
+        return False
+    return not ArticleFile(str(path), order.name, kind).has_sentences(ArticleColumns(text=column), order.encoding)
+
+
+def _articles(
+    path: Path, kind: Format, column: str, order: Order, limits: Limits
+) -> tuple[Taken, Iterator[dict[str, Any]]]:
+    """A table with an article a row, split as 'conflict-framing sources' does."""
+    taken = Taken()
+    found = ArticleFile(str(path), order.name, kind).articles(ArticleColumns(text=column), order.encoding)
+
+    def rows() -> Iterator[dict[str, Any]]:
+        written = 0
+        columns: set[str] = set()
+        for number, item in enumerate(found, start=1):
+            if isinstance(item, BadRow):
+                taken.reject(number, item.reason)
+                continue
+            size = len(item.text)
+            if size > limits.article_characters:
+                taken.reject(number, f"{size:,} characters, more than the {limits.article_characters:,} of an article")
+                continue
+            if sum(len(str(value)) for value in item.extras.values()) > limits.row_characters:
+                taken.reject(number, f"columns of more than {limits.row_characters:,} characters in all")
+                continue
+            columns.update(item.extras)
+            if len(columns) > limits.columns:
+                raise _too_many_columns(order, limits)
+            for row in _sentences(item, taken, limits):
+                written += 1
+                if written > limits.rows:
+                    raise _too_many_rows(order, limits, "sentences")
+                yield {str(name)[:_LONGEST_NAME]: value for name, value in row.items()}
+
+    return taken, rows()
+
+
+def _too_many_rows(order: Order, limits: Limits, what: str = "rows") -> Refused:
+    return Refused(413, "too_many_rows", f"{order.name} has more than {limits.rows:,} {what}. Send it in parts.")
+
+
+def _too_many_columns(order: Order, limits: Limits) -> Refused:
+    return Refused(413, "too_many_columns", f"{order.name} has more than {limits.columns} columns. Drop some of them.")
 
 
 def _records(path: Path, kind: Format, order: Order) -> Iterator[Row | BadRow]:

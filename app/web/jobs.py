@@ -1,6 +1,5 @@
 """Label what was sent in the background: one job at a time, with progress, to be cancelled."""
 
-import json
 import logging
 import queue
 import secrets
@@ -8,12 +7,12 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from conflict_framing.data import UserError
-from conflict_framing.data.tables import read_text, write_jsonl
 from conflict_framing.model.drift import Reservoir
 from conflict_framing.model.predict import PredictOptions, predict_files
 from conflict_framing.web.failures import Refused, in_words_of_the_page
@@ -21,9 +20,9 @@ from conflict_framing.web.intake import Order, Taken, take_in
 from conflict_framing.web.limits import Limits
 from conflict_framing.web.model import SharedModel
 from conflict_framing.web.results import Result, forget
-from conflict_framing.web.speakers import names_sources, source_columns
+from conflict_framing.web.speakers import add_sources, names_sources
 
-State = Literal["waiting", "reading", "labelling", "done", "failed", "cancelled"]
+State = Literal["waiting", "reading", "attributing", "labelling", "done", "failed", "cancelled"]
 _OVER = ("done", "failed", "cancelled")
 
 
@@ -38,6 +37,8 @@ class Job:
     Attributes:
         session: whose it is; no other session is told that it exists.
         drift_warning: how the text differs from what the model was trained on; None until that is known.
+        audit: the file with labels of a random sample of the rows, its metadata beside it.
+        notes: what the reader must know besides.
         corrections: by row, the label that somebody gave, and ``annotation_ids`` its line in the file.
     """
 
@@ -51,6 +52,8 @@ class Job:
     done: int = 0
     truncated: int = 0
     drift_warning: str | None = None
+    audit: Path | None = None
+    notes: list[str] = field(default_factory=list)
     error: dict[str, Any] | None = None
     began: float | None = None
     ended: float | None = None
@@ -76,12 +79,16 @@ class Job:
             "title": self.title,
             "state": self.state,
             "article": self.taken.article,
+            "articles": self.taken.articles,
+            "dateline": self.taken.dateline,
             "text_column": self.taken.text_column,
             "rows": self.taken.rows,
             "done": self.done,
             "rejected": self.taken.rejected,
             "problems": self.taken.problems,
             "truncated": self.truncated,
+            "audited": self.audit is not None,
+            "notes": self.notes,
             "rows_per_second": round(rate, 1) if rate else None,
             "seconds": round(seconds, 1),
             "seconds_left": round(left, 1) if left is not None else None,
@@ -93,8 +100,9 @@ class Job:
 class Jobs:
     """All sessions' jobs, in the order in which they came; their files are deleted at ``close``."""
 
-    def __init__(self, model: SharedModel, limits: Limits) -> None:
-        self._model, self._limits = model, limits
+    def __init__(self, model: SharedModel, limits: Limits, on_gone: Callable[[str], None] = lambda id: None) -> None:
+        """``on_gone`` is called with the id of a job whose files are deleted."""
+        self._model, self._limits, self._on_gone = model, limits, on_gone
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
         self._waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -168,7 +176,7 @@ class Jobs:
             if waited:
                 job.state = "cancelled"
         if waited:
-            _remove(job)
+            self._remove(job)
 
     def delete(self, job: Job) -> None:
         self.cancel(job)
@@ -176,7 +184,7 @@ class Jobs:
             self._jobs.pop(job.id, None)
             over = job.over
         if over:  # else the worker does, which has its files open
-            _remove(job)
+            self._remove(job)
 
     def close(self) -> None:
         """Stop what runs and delete every file."""
@@ -228,9 +236,9 @@ class Jobs:
         if taken is None:
             raise _CancelledError
         job.taken = taken
-        if taken.article and names_sources():
-            _add_sources(job)
-        job.began, job.state = time.monotonic(), "labelling"
+        if taken.articles and names_sources():
+            self._add_sources(job)
+        job.done, job.began, job.state = 0, time.monotonic(), "labelling"
 
         def on_piece(done: int) -> None:
             job.done += done
@@ -262,8 +270,36 @@ class Jobs:
             job.state = state
             deleted = job.id not in self._jobs
         if deleted:
-            _remove(job)
+            self._remove(job)
         self._evict()
+
+    def _add_sources(self, job: Job) -> None:
+        """Say beside each sentence who says it; the labels do not wait for it to work."""
+        if job.taken.rows > self._limits.sourced_sentences:
+            job.notes.append(
+                f"Who says each sentence is not told for more than {self._limits.sourced_sentences:,} sentences. Send "
+                f"fewer, or what 'conflict-framing sources' wrote."
+            )
+            return
+        job.state = "attributing"
+
+        def on_article(sentences: int) -> None:
+            job.done += sentences
+            if job.stop.is_set():
+                raise _CancelledError
+
+        try:
+            add_sources(Path(job.order.output), on_article)
+        except _CancelledError:
+            raise
+        except Exception as error:
+            job.notes.append("Who says each sentence could not be told; the server's log tells why.")
+            logging.getLogger("uvicorn.error").error("naming sources failed", exc_info=error)
+
+    def _remove(self, job: Job) -> None:
+        shutil.rmtree(job.folder, ignore_errors=True)
+        forget()
+        self._on_gone(job.id)
 
     def _evict(self) -> None:
         with self._lock:
@@ -275,23 +311,4 @@ class Jobs:
                 gone.append(over.pop(0))
                 del self._jobs[gone[-1].id]
         for job in gone:
-            _remove(job)
-
-
-def _add_sources(job: Job) -> None:
-    """Say beside each sentence who says it; the labels do not wait for it to work."""
-    plain = Path(job.order.path + ".plain")
-    rows = Path(job.order.output)
-    try:
-        text = read_text(plain if plain.exists() else job.order.path, job.order.encoding)
-        sentences = [json.loads(line) for line in rows.read_text("utf-8").split("\n") if line]
-        named = source_columns(text, sentences)
-    except Exception as error:
-        logging.getLogger("uvicorn.error").error("naming sources failed", exc_info=error)
-        return
-    write_jsonl(rows, [row | columns for row, columns in zip(sentences, named, strict=True)])
-
-
-def _remove(job: Job) -> None:
-    shutil.rmtree(job.folder, ignore_errors=True)
-    forget()
+            self._remove(job)

@@ -22,7 +22,9 @@ class Limits:
         waiting_jobs: that have not begun, of all sessions; ``waiting_jobs_each`` of one.
         kept_jobs: finished ones, of all sessions, and ``kept_bytes`` of their files; the oldest go first.
         page_rows: in one answer.
-        groups: in a table of shares; the smallest are told together.
+        groups: of shares, and of claims against reports.
+        audit_bytes: of an audit's file and its metadata together.
+        sourced_sentences: above so many, nobody is told who says each sentence; it takes minutes.
     """
 
     upload_bytes: int = 64 * _MIB
@@ -41,4 +43,6 @@ class Limits:
     kept_jobs: int = 32
     kept_bytes: int = 1024 * _MIB
     page_rows: int = 2000
-    groups: int = 24
+    groups: int = 400
+    audit_bytes: int = 4 * _MIB
+    sourced_sentences: int = 20_000

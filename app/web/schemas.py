@@ -59,15 +59,19 @@ class JobInfo(BaseModel):
 
     id: str
     title: str
-    state: Literal["waiting", "reading", "labelling", "done", "failed", "cancelled"]
+    state: Literal["waiting", "reading", "attributing", "labelling", "done", "failed", "cancelled"]
     ahead: int = Field(0, description="jobs that are to end before this one begins")
     article: bool = Field(description="whether the rows are the sentences of one article, in paragraphs")
+    articles: int = Field(description="that were split into sentences; 0 where a table's rows are the sentences")
+    dateline: str = Field(description="of the one article; it is cut off its first sentence")
     text_column: str
     rows: int
     done: int
     rejected: int = Field(description="rows without usable text")
     problems: list[str] = Field(description="the first rejected rows and why")
     truncated: int
+    audited: bool = Field(description="whether shares are estimated from an audit")
+    notes: list[str]
     rows_per_second: float | None
     seconds: float
     seconds_left: float | None
@@ -109,19 +113,106 @@ class ColumnsInfo(BaseModel):
     groups: list[str]
 
 
+class FigureInfo(BaseModel):
+    """A share from 0 to 1 with its 95 % interval; null where ``told`` says why."""
+
+    share: float | None
+    low: float | None
+    high: float | None
+    told: str = Field(description="for people, e.g. 38 % (31–45), or why there is none")
+
+
 class GroupInfo(BaseModel):
+    key: list[str] = Field(description="the value of each column of by")
     name: str
     sentences: int
-    counts: dict[str, int]
-    shares: dict[str, float]
+    documents: int
+    audited_sentences: int
+    audited_documents: int
+    note: str = Field(description="what there is too little of, or why there is no interval; else empty")
+    counted: dict[str, float] = Field(description="shares of the predicted labels as they are, errors included")
+    shares: dict[str, FigureInfo]
+
+
+class SideInfo(FigureInfo):
+    sentences: int
+    documents: int
+    note: str
+
+
+class MomentInfo(BaseModel):
+    place: str
+    period: str
+    claims: SideInfo
+    reports: SideInfo
+
+
+class ClaimsInfo(BaseModel):
+    """Stabilisation claims beside escalation reports, by place and period."""
+
+    by_whom: bool = Field(description="claims by officials, reports by others; else both of all sentences")
+    period: str
+    why_none: str
+    moments: list[MomentInfo]
+
+
+class KeyInfo(BaseModel):
+    title: str
+    colour: str
+    marker: str
+
+
+class PanelInfo(BaseModel):
+    title: str
+    label: str
+
+
+class PictureInfo(BaseModel):
+    """Its panels are at pictures/{name}/{number of the panel}.svg."""
+
+    name: str
+    title: str
+    caption: str
+    keys: list[KeyInfo]
+    panels: list[PanelInfo]
 
 
 class SharesInfo(BaseModel):
-    by: str
+    by: list[str]
     labels: list[str]
-    time: bool
-    note: str = Field(description="how far the figures can be trusted")
+    method: Literal["model-based", "audited"]
+    told: str = Field(description="how far the figures can be trusted")
+    headline: str
+    notes: list[str]
     groups: list[GroupInfo]
+    claims: ClaimsInfo
+    pictures: list[PictureInfo]
+
+
+class GroupPlanInfo(BaseModel):
+    name: str
+    sentences: int = Field(description="to label")
+    of_sentences: int
+    documents: int = Field(description="that they are of, in expectation")
+    of_documents: int
+    half_width: float | None = Field(description="that is to be expected")
+    design_effect: float | None
+    note: str
+
+
+class AuditPlanInfo(BaseModel):
+    sentences: int
+    groups: list[GroupPlanInfo]
+
+
+class AuditRequest(_Asked):
+    name: str = Field(description="of the table; its end says the format: .csv, .tsv or .jsonl")
+    table: str = Field(description="what audit/plan/audit.csv gave, its column label filled")
+    metadata: str = Field(description="what audit/plan/audit.csv.meta.json gave")
+
+
+class AuditAnswer(BaseModel):
+    labels: int
 
 
 class ExplainRequest(_Asked):

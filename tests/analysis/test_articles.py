@@ -1,5 +1,7 @@
+import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow
 import pyarrow.parquet
@@ -175,7 +177,7 @@ def test_folders_are_read_in_order_and_rows_without_text_are_told(tmp_path: Path
     (tmp_path / "picture.png").write_bytes(b"x")
     write_jsonl(tmp_path / "a.jsonl", [{"text": "A raid."}, {"text": None}])
     found = list(read_articles([tmp_path]))
-    assert [type(item) for item in found] == [BadRow, Article, Article, Article]
+    assert [type(item) for item in found] == [Article, BadRow, Article, Article]
     names = [Path(item.document).name for item in found if isinstance(item, Article)]
     assert names == ["a.jsonl:1", "b.txt", "c.html"]
 
@@ -197,3 +199,26 @@ def test_mistakes_are_told(tmp_path: Path, name: str, content: str, message: str
 def test_an_empty_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"without any file of a known format .*\.html"):
         list(read_articles([tmp_path]))
+
+
+def test_rows_without_a_document_are_articles_of_their_own_beside_those_that_share_one(tmp_path: Path) -> None:
+    rows = [{"document": name, "text": f"Line {place}."} for place, name in enumerate(["a", "a", None, None, "b"])]
+    found = articles(write_jsonl(tmp_path / "a.jsonl", rows))
+    assert [len(article.sentences) for article in found] == [2, 1, 1, 1]
+
+
+def test_a_table_on_standard_input_is_read_whatever_must_be_known_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"document": name, "text": "A raid. It began."} for name in ("a", "b", "b")]
+    content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+    found = [item for item in read_articles(["-"], format="jsonl") if isinstance(item, Article)]
+    assert [article.document for article in found] == ["a", "b"]
+    assert [len(article.sentences) for article in found] == [1, 2]  # rows are sentences, and stay whole
+
+
+def test_two_articles_of_one_name_do_not_make_a_table_one_of_sentences(tmp_path: Path) -> None:
+    names = ["a", "b", "b", "c", "d"]
+    rows = [{"document": name, "text": "Calm. It was calm. We saw it. Trucks came."} for name in names]
+    found = articles(write_jsonl(tmp_path / "a.jsonl", rows))
+    assert [(article.document, len(article.sentences)) for article in found] == [(name, 4) for name in names]
+    assert not any(article.by_rows for article in found)

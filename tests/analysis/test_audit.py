@@ -1,4 +1,5 @@
 import csv
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,86 @@ def test_planned_half_widths_are_reached_on_average(tmp_path: Path) -> None:
         write_audit(plan_audit(table, [], 0.08), table, audit_file)
         filled(audit_file, truth)
         (group,) = prediction_powered(table, [], read_audit(audit_file, table)).groups
+        assert group.intervals is not None
+        reached.append((np.diff(group.intervals) / 2).max())
+    assert 0.05 < np.mean(reached) < 0.09
+
+
+def test_whole_documents_are_drawn_labelled_and_read_back(
+    predictions: tuple[PredictionTable, np.ndarray], tmp_path: Path
+) -> None:
+    table, truth = predictions
+    plan = plan_audit(table, ["outlet"], 0.1, by_document=True)
+    path = tmp_path / "audit.csv"
+    write_audit(plan, table, path)
+    rows = filled(path, truth)
+    drawn = {row["document"] for row in rows}
+    whole = {row["document"]: int((table.documents == table.documents[int(row["row"]) - 1]).sum()) for row in rows}
+    assert all(sum(row["document"] == name for row in rows) == whole[name] for name in drawn)
+    # A document stands together, in its own order, and the documents in none.
+    runs = [list(group) for _, group in itertools.groupby(rows, key=lambda row: row["document"])]
+    assert len(runs) == len(drawn) and [run[0]["document"] for run in runs] != sorted(drawn)
+    assert all([int(row["sentence"]) for row in run] == list(range(len(run))) for run in runs)
+    assert sum(group.documents for group in plan.groups) == len(drawn)
+    assert sum(group.sentences for group in plan.groups) == len(rows) == plan.sentences
+    # Sentences of a document are alike, so it takes more of them than of single ones.
+    single = plan_audit(table, ["outlet"], 0.1)
+    for group, other in zip(plan.groups, single.groups, strict=True):
+        assert group.design_effect is not None and other.design_effect is not None
+        assert group.design_effect > other.design_effect >= 1
+        assert group.sentences > other.sentences and group.documents <= other.documents
+    audit = read_audit(path, table)
+    assert audit.notes == ()
+    np.testing.assert_array_equal(audit.labels, truth[audit.rows])
+    np.testing.assert_allclose(audit.probabilities, [float(row["inclusion_probability"]) for row in rows])
+    documents = [len(np.unique(table.documents[table.groups(["outlet"]).codes == code])) for code in (0, 1)]
+    assert {round(p, 9) for p in audit.probabilities} == {
+        round(group.documents / of, 9) for group, of in zip(plan.groups, documents, strict=True)
+    }
+    for found in prediction_powered(table, ["outlet"], audit).groups:
+        assert found.audited_documents >= FEWEST_AUDITED and found.intervals is not None
+
+
+def test_a_document_that_is_labelled_in_part_does_not_count(
+    predictions: tuple[PredictionTable, np.ndarray], tmp_path: Path
+) -> None:
+    table, truth = predictions
+    path = tmp_path / "audit.csv"
+    plan = plan_audit(table, [], 0.1, by_document=True)
+    write_audit(plan, table, path)
+    rows = filled(path, truth, first=0)
+    ends = [place for place in range(1, len(rows)) if rows[place]["document"] != rows[place - 1]["document"]]
+    rows = filled(path, truth, first=ends[29] + 1)  # thirty documents and a sentence
+    audit = read_audit(path, table)
+    assert len(np.unique(table.documents[audit.rows])) == 30
+    assert set(audit.probabilities) == {30 / 120}
+    assert audit.notes == (
+        f"{plan.groups[0].documents - 30} of {plan.groups[0].documents} drawn documents are not labelled to their end "
+        f"and do not count; the others stand for them.",
+    )
+    for row in rows[1:]:
+        row["label"] = ""
+    save(path, rows)
+    with pytest.raises(UserError, match="no drawn document has labels for all its sentences"):
+        read_audit(path, table)
+
+
+def test_what_parts_a_document_does_not_go_with_whole_documents(tmp_path: Path) -> None:
+    table = read_predictions([predictions_file(tmp_path / "p.jsonl")[0]], ["sentence"])
+    with pytest.raises(UserError, match=r"have sentences of several groups of sentence\. .*can be grouped by them"):
+        plan_audit(table, ["sentence"], 0.1, by_document=True)
+    with pytest.raises(UserError, match="--stratify label parts"):
+        plan_audit(table, [], 0.1, by_label=True, by_document=True)
+
+
+def test_planned_half_widths_of_whole_documents_are_reached_on_average(tmp_path: Path) -> None:
+    reached = []
+    for seed in range(8):
+        path, truth = predictions_file(tmp_path / f"{seed}.jsonl", seed=seed)
+        table = read_predictions([path], [])
+        write_audit(plan_audit(table, [], 0.08, by_document=True), table, tmp_path / f"{seed}.csv")
+        filled(tmp_path / f"{seed}.csv", truth)
+        (group,) = prediction_powered(table, [], read_audit(tmp_path / f"{seed}.csv", table)).groups
         assert group.intervals is not None
         reached.append((np.diff(group.intervals) / 2).max())
     assert 0.05 < np.mean(reached) < 0.09

@@ -45,6 +45,17 @@ def test_audited_intervals_hold_whatever_the_model_gets_wrong(world: World) -> N
     assert covered(world, audited, "prediction-powered") > LEAST
 
 
+@pytest.mark.parametrize("half_width", [0.07, 0.09])
+@pytest.mark.parametrize("alike", [0.15, 0.3])
+def test_intervals_from_planned_audits_of_whole_documents_cover_what_they_promise(
+    alike: float, half_width: float
+) -> None:
+    world = replace(WHOLE, whole=half_width, alike=alike)
+    held, half = coverage(world, 800, [audited])["prediction-powered"]
+    assert 0.93 <= held.mean() <= 0.97
+    assert half.max() < 1.1 * half_width  # of the widest label, as planned
+
+
 @pytest.mark.parametrize("world", [PLAIN, BIASED])
 def test_adjusted_intervals_hold_under_other_shares_and_naive_ones_do_not(world: World) -> None:
     small = replace(world, documents=60)

@@ -1,14 +1,17 @@
 import json
+import sys
+import tracemalloc
 from pathlib import Path
 
 import pyarrow.parquet
 import pytest
 
-from conflict_framing.analysis import SOURCE_COLUMNS, source_files
+from conflict_framing.analysis import SOURCE_COLUMNS, Article, Attribution, source_files
 from conflict_framing.data import UserError
 
 from ..conftest import write_jsonl
 
+MODULE = sys.modules["conflict_framing.analysis.source_files"]  # the function has its name
 ARTICLE = "The army said the valley was calm. Shells fell on the market. Residents told us they would leave."
 
 
@@ -55,3 +58,52 @@ def test_an_output_is_not_lost_by_mistake(tmp_path: Path) -> None:
     assert (tmp_path / "out.csv").read_text("utf-8") == "kept"
     source_files([path], tmp_path / "out.csv", overwrite=True)
     assert "The army" in (tmp_path / "out.csv").read_text("utf-8")
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+def test_memory_does_not_grow_with_the_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    def attribute(article: Article) -> list[Attribution]:
+        return [Attribution() for _ in article.sentences]
+
+    monkeypatch.setattr(MODULE, "attribute", attribute)
+
+    def peak(documents: int) -> int:
+        rows = ({"document": f"d{n // 5}", "text": f"Sentence {n}. " * 300} for n in range(5 * documents))
+        with (tmp_path / "in.jsonl").open("w") as stream:
+            stream.writelines(json.dumps(row) + "\n" for row in rows)
+        tracemalloc.start()
+        report = source_files([tmp_path / "in.jsonl"], tmp_path / f"out.{suffix}", overwrite=True)
+        used = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert (report.articles, report.sentences) == (documents, 5 * documents)
+        return used
+
+    peak(10)  # what is loaded once
+    grown = peak(220) - peak(20)
+    assert grown < 1_500_000  # of 4 MB of texts
+
+
+def test_rows_with_other_columns_later_and_left_out_ones_are_told(tmp_path: Path) -> None:
+    given = [{"text": ARTICLE}, {"text": 5}, {"text": "Trucks came.", "tag": 7}]
+    report = source_files([write_jsonl(tmp_path / "a.jsonl", given)], tmp_path / "out.csv")
+    lines = (tmp_path / "out.csv").read_text("utf-8").splitlines()
+    assert lines[0].endswith("text,tag," + ",".join(SOURCE_COLUMNS))
+    assert (report.articles, report.sentences, report.rejected) == (2, 4, 1)
+    assert [bad.line for bad in report.problems] == [2]
+
+
+def test_nothing_is_left_of_an_output_that_was_broken_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def attribute(article: Article) -> list[Attribution]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MODULE, "attribute", attribute)
+    (tmp_path / "a.txt").write_text(ARTICLE, "utf-8")
+    with pytest.raises(KeyboardInterrupt):
+        source_files([tmp_path / "a.txt"], tmp_path / "out.jsonl")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_an_output_in_the_folder_of_the_inputs_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(ARTICLE, "utf-8")
+    for _ in range(2):
+        assert source_files([tmp_path], tmp_path / "out.jsonl", overwrite=True).articles == 1

@@ -12,8 +12,9 @@ import pytest
 
 from conflict_framing.data import UserError
 from conflict_framing.data.tables import read_table
-from conflict_framing.model import CheckpointClassifier, sources
+from conflict_framing.model import CheckpointClassifier
 from conflict_framing.model import predict as predict_module
+from conflict_framing.model import rows as model_rows
 from conflict_framing.model.drift import Reservoir
 from conflict_framing.model.metadata import metadata_file, write_metadata
 from conflict_framing.model.predict import PredictOptions, predict_files
@@ -167,7 +168,7 @@ def test_standard_input(
         "csv": b"text\na raid\n",
         "parquet": (tmp_path / "x.parquet").read_bytes(),
     }[form]
-    monkeypatch.setattr(sources.sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+    monkeypatch.setattr(model_rows.sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
     report = predict_files(
         classifier,
         ["-"],

@@ -23,10 +23,11 @@ import pytest
 from conflict_framing.data import UserError, files
 from conflict_framing.data.tables import read_table, write_table
 from conflict_framing.model import predict as predict_module
-from conflict_framing.model import shards, sources
+from conflict_framing.model import rows as model_rows
+from conflict_framing.model import shards
 from conflict_framing.model.predict import PredictOptions, PredictReport, Progress, predict_files
+from conflict_framing.model.rows import ReadOptions, Source, Survey, survey_sources, usable_rows
 from conflict_framing.model.shards import JobFolder, Labeller, ShardEntry, ShardFiles
-from conflict_framing.model.sources import Reading, Source, Survey, survey_sources, usable_rows
 from pseudo import PseudoClassifier
 
 from ..conftest import tiny_rows, write_jsonl
@@ -370,7 +371,9 @@ def test_standard_input_is_kept_for_resuming(folder: Path, monkeypatch: pytest.M
             raise KeyboardInterrupt
 
     reads = [content, b""]
-    monkeypatch.setattr(sources.sys, "stdin", SimpleNamespace(buffer=SimpleNamespace(read=lambda size: reads.pop(0))))
+    monkeypatch.setattr(
+        model_rows.sys, "stdin", SimpleNamespace(buffer=SimpleNamespace(read=lambda size: reads.pop(0)))
+    )
     with pytest.raises(KeyboardInterrupt):
         predict_files(*given, options=reading, on_progress=press)
     assert reads == []
@@ -391,8 +394,8 @@ def test_parquet_tells_in_its_footer_what_stands_beside_it(folder: Path) -> None
 def test_labelling_is_a_function_of_the_rows_alone(folder: Path) -> None:
     labeller = Labeller(PseudoClassifier(), "text", ["calm", "move"])  # type: ignore[arg-type]
     names = sorted(str(path) for path in folder.iterdir())
-    given = [Source.of(name, Reading(), folder) for name in names]
-    rows = list(usable_rows(given, Reading()))
+    given = [Source.of(name, ReadOptions(), folder) for name in names]
+    rows = list(usable_rows(given, ReadOptions()))
     whole, again = labeller(rows), labeller(rows)
     assert whole.rows == again.rows
     assert (whole.scores == again.scores).all()
@@ -405,12 +408,12 @@ def test_labelling_is_a_function_of_the_rows_alone(folder: Path) -> None:
 
 def test_rows_can_be_read_from_any_place(folder: Path) -> None:
     names = sorted(str(path) for path in folder.iterdir())
-    given = [Source.of(name, Reading(), folder) for name in names]
-    survey = survey_sources(given, Reading())
+    given = [Source.of(name, ReadOptions(), folder) for name in names]
+    survey = survey_sources(given, ReadOptions())
     assert survey.counts == [61, 40, 50, 3]
-    rows = list(usable_rows(given, Reading()))
+    rows = list(usable_rows(given, ReadOptions()))
     for first in range(survey.rows + 1):
-        assert list(usable_rows(given, Reading(), survey.counts, first)) == rows[first:]
+        assert list(usable_rows(given, ReadOptions(), survey.counts, first)) == rows[first:]
     kept = Survey.from_json(json.loads(json.dumps(survey.to_json())))
     assert (kept.counts, kept.columns) == (survey.counts, survey.columns)
 

@@ -39,5 +39,10 @@ export const api = {
   explain: (text, label) => ask("POST", "explain", JSON.stringify({ text, label })),
   annotate: (job, row, label) => ask("POST", "annotations", JSON.stringify({ job, row, label })),
   downloadLink: (id, format, filter) => `/api/v1/jobs/${id}/download?${query({ format, ...filter })}`,
-  chartLink: (id, options) => `/api/v1/jobs/${id}/chart.svg?${query(options)}`,
+  pictureLink: (id, name, panel, options) => `/api/v1/jobs/${id}/pictures/${name}/${panel}.svg?${query(options)}`,
+  findingsLink: (id, file, options) => `/api/v1/jobs/${id}/findings/${file}?${query(options)}`,
+  plan: (id, options) => ask("GET", `jobs/${id}/audit/plan?${query(options)}`),
+  planLink: (id, file, options) => `/api/v1/jobs/${id}/audit/plan/${file}?${query(options)}`,
+  giveAudit: (id, audit) => ask("PUT", `jobs/${id}/audit`, JSON.stringify(audit)),
+  leaveAudit: (id) => ask("DELETE", `jobs/${id}/audit`),
 };

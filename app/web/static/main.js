@@ -52,7 +52,7 @@ $("file").addEventListener("submit", (event) => {
     if (file.size > limits.upload_bytes) throw new Error(`${file.name} is larger than ${count(limits.upload_bytes / 2 ** 20)} MiB. Send it in parts, or packed (.gz).`);
     showProgress({ title: file.name, state: "sending" });
     try {
-      watch(await api.sendFile(file, { text_column: $("text-column").value.trim(), encoding: $("encoding").value.trim() }));
+      watch(await api.sendFile(file, { text_column: $("text-column").value.trim(), encoding: $("encoding").value.trim(), rows: $("rows-are").value }));
     } catch (error) { show("input"); throw error; }
   });
 });
@@ -107,11 +107,12 @@ function showProgress(job) {
   show("progress");
   $("progress-title").textContent = job.title;
   $("cancel").hidden = job.state === "sending";
-  if (job.state === "labelling" && job.rows) { $("meter").max = job.rows; $("meter").value = job.done; } else $("meter").removeAttribute("value");
+  if (["attributing", "labelling"].includes(job.state) && job.rows) { $("meter").max = job.rows; $("meter").value = job.done; } else $("meter").removeAttribute("value");
   const parts = {
     sending: ["Sending …"],
     waiting: [job.ahead ? `Waiting for ${count(job.ahead)} other job${job.ahead > 1 ? "s" : ""} …` : "Waiting …"],
     reading: ["Reading and checking …"],
+    attributing: [`Who says it: ${count(job.done ?? 0)} of ${count(job.rows ?? 0)} sentences`],
     labelling: [`${count(job.done ?? 0)} of ${count(job.rows ?? 0)} rows`],
   }[job.state] ?? [];
   if (job.rows_per_second) parts.push(`${count(Math.round(job.rows_per_second))} rows/s`);

@@ -4,6 +4,9 @@ import { $, complain, count, h, percent, say, tabs } from "./dom.js";
 import { openShares } from "./shares.js";
 
 const PAGE = 200;
+const WHERE = ["outlet", "date", "place"]; // the same for all sentences of an article
+// Of sentences of articles, told otherwise or of no use to a reader.
+const OURS = ["article", "paragraph", "start", "end", "sentence", "source", "source_type", "source_start", "source_end", "source_cue"];
 const FLOW = 2000; // sentences of an article that are shown as running text
 let job, facts, rows, chosen, flowing, asked = 0;
 
@@ -24,7 +27,8 @@ export async function openResult(finished, model) {
       h("span", { class: "swatch", "aria-hidden": "true" }),
       label.title, " ", h("b", { "data-count": label.name }, ""), h("kbd", { "aria-hidden": "true" }, place + 1))));
   $("notes").replaceChildren(
-    ...[job.truncated > 0 && h("p", { class: "notice" }, `${count(job.truncated)} sentences were longer than the model's window; only their beginning was read.`),
+    ...[...job.notes.map((note) => h("p", { class: "notice" }, note)),
+      job.truncated > 0 && h("p", { class: "notice" }, `${count(job.truncated)} sentences were longer than the model's window; only their beginning was read.`),
       job.rejected > 0 && h("details", { class: "notice" },
         h("summary", {}, `${count(job.rejected)} rows could not be labelled`),
         h("ul", {}, job.problems.map((problem) => h("li", {}, problem))))].filter(Boolean));
@@ -85,7 +89,10 @@ async function load(more = false) {
 function tell(found, wanted) {
   const shown = facts.labels.map((label) => [label, found.counts[label.name]]);
   for (const [label, number] of shown) $("labels").querySelector(`[data-count="${CSS.escape(label.name)}"]`).textContent = count(number);
-  $("summary").textContent = `${count(found.total)} sentences in ${job.seconds < 1 ? "under a second" : `${Math.round(job.seconds)} s`}`;
+  const articles = job.articles > 1 ? ` of ${count(job.articles)} articles` : "";
+  const where = job.article && found.rows.length ? WHERE.map((name) => found.rows[0].columns[name]).filter(Boolean) : [];
+  const seconds = job.seconds < 1 ? "under a second" : `${Math.round(job.seconds)} s`;
+  $("summary").textContent = [...where, `${count(found.total)} sentences${articles} in ${seconds}`].join(" · ");
   $("stack").replaceChildren(...shown.filter(([, number]) => number).map(([label, number]) =>
     h("i", { "--c": label.colour, "--w": number, title: `${label.title}: ${count(number)}` })));
   $("stack").setAttribute("aria-label", `Shares: ${shown.map(([label, number]) => `${label.title} ${percent(number / found.total)}`).join(", ")}`);
@@ -122,7 +129,7 @@ function element(row, place, running) {
 }
 
 // Who says it, where that was found out.
-const speaker = (row) => row.columns.source && `${row.columns.source}${row.columns.source_type ? ` (${String(row.columns.source_type).replaceAll("_", " ")})` : ""}`;
+const speaker = (row) => row.columns.source && `${row.columns.source}${row.columns.source_type ? ` · ${String(row.columns.source_type).replaceAll("_", " ")}` : ""}`;
 
 // What tells a row of a table from others, in short.
 function about(row) {
@@ -145,15 +152,12 @@ function paragraphs(shown) {
   const made = [];
   let before = null;
   shown.forEach((element, place) => {
-    const paragraph = rows[place].columns.paragraph;
-    if (paragraph !== before) made.push(h("p", { dir: "auto" }));
+    const { paragraph, kind } = rows[place].columns;
+    if (paragraph !== before) made.push(h("p", { dir: "auto", class: kind === "body" ? null : "heading" }));
     before = paragraph;
     made.at(-1).append(element, " ");
   });
-  for (const paragraph of made) {
-    const text = paragraph.textContent.trim();
-    if (paragraph.children.length === 1 && text.length <= 110 && /[\p{L}\p{N}]$/u.test(text)) paragraph.classList.add("heading");
-  }
+  if (job.dateline) made.find((paragraph) => paragraph.className !== "heading")?.prepend(h("span", { class: "soft" }, `${job.dateline} `));
   return made;
 }
 
@@ -178,11 +182,12 @@ function detail(row) {
   const place = chosen;
   const explained = h("div", { class: "explained" });
   const bars = facts.labels.map((label) => [label, row.probabilities[label.name]]);
-  const others = Object.entries(row.columns).filter(([name, value]) => value != null && value !== "" && !(job.article && ["paragraph", "start", "end", "document", "sentence", "source", "source_type"].includes(name)));
+  const told = job.article ? [...OURS, ...WHERE, "document"] : job.articles ? OURS : [];
+  const others = Object.entries(row.columns).filter(([name, value]) => value != null && value !== "" && !told.includes(name) && !(name === "kind" && value === "body"));
   $("detail").replaceChildren(...[
     h("button", { type: "button", class: "ghost close", onclick: () => { choose(null); at(place).tabIndex = 0; $("rows").focus(); } }, "Close"),
     h("p", { class: "quote", dir: "auto" }, row.text.length > 600 ? `${row.text.slice(0, 600)} …` : row.text),
-    job.article && "source" in row.columns && h("p", { class: "soft" }, "Source: ", speaker(row) || "the outlet's own voice"),
+    job.articles > 0 && "source" in row.columns && h("p", { class: "soft" }, "Source: ", speaker(row) || "the outlet's own voice", row.columns.source_cue ? ` · “${row.columns.source_cue}”` : ""),
     h("dl", { class: "bars" }, bars.flatMap(([label, value]) => [
       h("dt", { class: label.name === row.label ? "best" : "" }, label.title),
       h("dd", { "--c": label.colour, "--w": `${100 * value}%` }, h("i", {}), h("span", {}, percent(value)))])),

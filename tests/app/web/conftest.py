@@ -41,12 +41,14 @@ SMALL = Limits(
     expanded_bytes=1_000_000,
     json_bytes=60_000,
     rows=300,
-    columns=12,
+    columns=16,
     sentence_characters=500,
     row_characters=2_000,
     article_characters=5_000,
     texts=3,
     kept_jobs=3,
+    groups=24,
+    audit_bytes=20_000,
 )
 
 
@@ -186,10 +188,10 @@ class Page:
     def type(self, text: str) -> None:
         self.call("Input.insertText", text=text)
 
-    def choose_file(self, selector: str, path: Path) -> None:
+    def choose_file(self, selector: str, *paths: Path) -> None:
         root = self.call("DOM.getDocument")["root"]["nodeId"]
         node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
-        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path) for path in paths])
 
     def resize(self, width: int, height: int, *, mobile: bool = False) -> None:
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)

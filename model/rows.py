@@ -34,7 +34,7 @@ _MOST_SHAPES = 1000  # combinations of columns and types that are remembered, so
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadOptions:
     """How to read inputs.
 
     Attributes:
@@ -63,7 +63,7 @@ class Source:
     format: Format
 
     @classmethod
-    def of(cls, name: str, reading: Reading, spool: Path) -> "Source":
+    def of(cls, name: str, reading: ReadOptions, spool: Path) -> "Source":
         """The source of a file, or of standard input, which is copied into the folder ``spool`` first.
 
         A copy that is there already is taken: it is that of the job which is resumed.
@@ -78,7 +78,7 @@ class Source:
         copy = next((path for path in copies if path.exists()), None) or _spool(copies[0])
         return cls(str(copy), display_name(STDIN), kind)
 
-    def rows(self, reading: Reading, first: int = 0) -> Iterator[Row | BadRow]:
+    def rows(self, reading: ReadOptions, first: int = 0) -> Iterator[Row | BadRow]:
         """Its records, without the first so many.
 
         Raises:
@@ -92,7 +92,7 @@ class Source:
         except UserError as error:
             raise UserError(str(error).replace(self.path, self.name)) from None
 
-    def _sentences(self, reading: Reading) -> Iterator[Row]:
+    def _sentences(self, reading: ReadOptions) -> Iterator[Row]:
         number = 0
         for offset, piece in text_pieces(self.path, reading.encoding):
             for span in split_sentences(piece):
@@ -152,7 +152,7 @@ class Survey:
 
 
 def survey_sources(
-    sources: Sequence[Source], reading: Reading, on_rows: Callable[[int], None] = lambda rows: None
+    sources: Sequence[Source], reading: ReadOptions, on_rows: Callable[[int], None] = lambda rows: None
 ) -> Survey:
     """Read all inputs once: how many rows, which columns of which types, and whether anything is unreadable.
 
@@ -233,7 +233,7 @@ def _kind(value: Any) -> type:
 
 
 def usable_rows(
-    sources: Iterable[Source], reading: Reading, counts: Sequence[int] = (), first: int = 0
+    sources: Iterable[Source], reading: ReadOptions, counts: Sequence[int] = (), first: int = 0
 ) -> Iterator[Row | BadRow]:
     """The rows of all sources, in order; those without usable text as ``BadRow``.
 
@@ -262,7 +262,7 @@ def _with_text(row: Row, column: str) -> Row | BadRow:
     return BadRow(row.path, row.line, f"expected text in column '{column}', came {came}", raw)
 
 
-def read_texts(inputs: Sequence[str | Path], reading: Reading) -> Iterator[str]:
+def read_texts(inputs: Sequence[str | Path], reading: ReadOptions) -> Iterator[str]:
     """The sentences of text files and tables, in order; rows without usable text are passed over.
 
     Args:
