@@ -93,12 +93,14 @@ class CheckpointClassifier:
     # --- loading and saving ---------------------------------------------------------------------
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, *, device: str = "auto", runtime: RuntimeName = "auto") -> Self:
-        """Load a run, a model folder or a model of the hub.
+    def from_pretrained(
+        cls, name: str | Path | None = None, *, device: str = "auto", runtime: RuntimeName = "auto"
+    ) -> Self:
+        """Load the model that comes with the package, or a run, a model folder or a model of the hub.
 
         Args:
             name: a folder that ``train`` wrote (the run or its ``model``), any Hugging Face
-                sequence-classification folder with safetensors weights, or a hub name.
+                sequence-classification folder with safetensors weights, or a hub name; None is the ready model.
             device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
             runtime: ``onnx`` takes the folder's graph, on the CPU and without PyTorch; ``torch`` the checkpoint,
                 with ``auto`` as the device on a GPU where there is one. ``auto`` takes the graph where there is
@@ -109,6 +111,7 @@ class CheckpointClassifier:
             MissingExtraError: the runtime is not installed.
         """
         source = find_model(name)
+        name = name or source
         facts = read_facts(source)
         if _takes_graph(source, device, runtime):
             graph = read_graph_facts(source)
@@ -166,11 +169,12 @@ class CheckpointClassifier:
             self.reference.write(layout.reference)
 
     def _carried(self) -> list[Path]:
-        """Files of the own folder that no part of this object stands for: those of the graph that it runs."""
+        """Files of the own folder that no part of this object stands for: those of the graph that it runs, and the
+        weights, which the graph may read from."""
         if self.source is None or self.runtime.name != "onnx":
             return []
         layout = ModelLayout(self.source)
-        return [path for path in (*layout.of_graph, layout.calibration) if path.exists()]
+        return [path for path in (*layout.of_graph, layout.calibration, layout.weights) if path.exists()]
 
     def _checkpoint(self) -> TorchRuntime:
         """The model in PyTorch, loaded when first asked for: what runs a graph seldom needs it."""

@@ -12,6 +12,7 @@ two products in 16 bits, which would overflow, and the graph has to give the sam
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import tempfile
 import time
@@ -41,6 +42,7 @@ try:
     import onnxruntime
     import torch
     from onnx import TensorProto, helper, numpy_helper
+    from onnx.external_data_helper import set_external_data
     from torch import nn
     from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
@@ -112,7 +114,7 @@ def export_graph(
         }
         speeds = _speeds(dict[str, Runtime](runtimes) | {"torch": classifier.runtime}, measured.texts)
         found = [
-            _compare(name, runtime.score(measured.texts).probabilities, measured.expected, speeds[name], graphs[name])
+            compare(name, runtime.score(measured.texts).probabilities, measured.expected, speeds[name], graphs[name])
             for name, runtime in runtimes.items()
         ]
         faithful = [candidate for candidate in found if candidate.faithful]
@@ -122,6 +124,7 @@ def export_graph(
         temperature, kept = _calibrated(runtimes[best.name], calibration)
         graph = onnx.load(graphs[best.name])
         _set_temperature(graph, temperature or 1.0)
+        shares = share_tables(graph, layout.weights)
         partial = Path(scratch) / layout.graph.name
         onnx.save(graph, partial)
         partial.chmod(layout.config.stat().st_mode)
@@ -129,6 +132,7 @@ def export_graph(
     written = GraphFacts(
         precision=best.name,
         sha256=file_sha256(layout.graph),
+        weights_sha256=file_sha256(layout.weights) if shares else None,
         labels=classifier.classes_,
         alone=best.name == _ALONE,
         temperature=temperature,
@@ -246,7 +250,7 @@ def _speeds(runtimes: dict[str, Runtime], texts: Sequence[str]) -> dict[str, flo
     return {name: round(len(texts) / float(np.median(values)), 1) for name, values in seconds.items()}
 
 
-def _compare(name: str, found: Array, expected: Array, speed: float, graph: Path) -> Candidate:
+def compare(name: str, found: Array, expected: Array, speed: float, graph: Path) -> Candidate:
     differences = np.abs(found - expected)
     agreement = float((found.argmax(axis=1) == expected.argmax(axis=1)).mean())
     mean = float(differences.mean())
@@ -498,6 +502,38 @@ def shrink_tables(graph: Any) -> None:
         nodes.append(helper.make_node("Cast", [f"{output}_half"], [output], to=TensorProto.FLOAT))
     del graph.graph.node[:]
     graph.graph.node.extend(nodes)
+
+
+def share_tables(graph: Any, weights: Path) -> bool:
+    """Let the graph read its tables in half precision from the checkpoint, where that holds the very same ones.
+
+    They then are an ONNX tensor's external data: place and length in ``model.safetensors``, whose format puts
+    plain values behind a header of known length.
+
+    Returns:
+        Whether there is such a table.
+    """
+    if not weights.exists():  # in parts
+        return False
+    with weights.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(length))
+        begin = 8 + length
+        places = [entry["data_offsets"] for entry in header.values() if entry.get("dtype") == "F16"]
+        shares = False
+        for table in graph.graph.initializer:
+            if table.data_type != TensorProto.FLOAT16 or np.prod(table.dims) < _LARGE:
+                continue
+            values = numpy_helper.to_array(table).tobytes()
+            for first, last in places:
+                if last - first != len(values) or stream.seek(begin + first) < 0 or stream.read(len(values)) != values:
+                    continue
+                table.raw_data = values
+                set_external_data(table, weights.name, offset=begin + first, length=len(values))
+                table.ClearField("raw_data")
+                shares = True
+                break
+    return shares
 
 
 def _end_with_probabilities(graph: Any) -> None:

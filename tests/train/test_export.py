@@ -139,7 +139,7 @@ def _agreeing(names: dict[str, float], speeds: dict[str, float], patch: pytest.M
             bytes=1, faithful=names[name] >= export.LEAST_AGREEMENT,
         )  # fmt: skip
 
-    patch.setattr(export, "_compare", compare)
+    patch.setattr(export, "compare", compare)
     patch.setattr(export, "_speeds", lambda runtimes, texts: speeds | {"torch": 1.0})
 
 
