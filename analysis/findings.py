@@ -116,6 +116,7 @@ def read_known(
     made = [_made_by(path) for path in table.files]
     ready = audit is None and any(facts.get("ready") for facts, _ in made)
     folder = find_model(model) if model is not None or ready else None
+    model = model or folder
     codebook = read_codebook(folder, table.labels) if folder else _codebook(table.labels)
     if audit is not None:
         return Known.of_audit(read_audit(audit, table, encoding=encoding), codebook)
@@ -136,7 +137,7 @@ def read_known(
     calibration = read_calibration(folder, table.labels, graph=graph)
     if calibration is None:
         raise UserError(
-            f"--model {model or folder}: it has no calibration.json, which holds its error rates (it has few labels, is older, "
+            f"--model {model}: it has no calibration.json, which holds its error rates (it has few labels, is older, "
             f"or comes from elsewhere). Train it anew with more labelled sentences, or draw an audit with --plan-audit."
         )
     notes = []
@@ -153,7 +154,7 @@ def read_known(
             notes.append(f"Nothing tells whether {path.name} was made by this model: its .meta.json is not beside it.")
         elif weights != known_weights:
             raise UserError(
-                f"--model {model or folder}: {path} was made by another model ({facts.get('folder')}), whose error rates differ. "
+                f"--model {model}: {path} was made by another model ({facts.get('folder')}), whose error rates differ. "
                 f"Name that one, or label the sentences again with this one."
             )
     return Known.of_model(calibration, codebook, notes)

@@ -1284,9 +1284,7 @@ def _pack(options: Any) -> int:
 
     if options.data:
         raise UserError("--data does not go with --output, which measures on the parts of the run.")
-    packed = pack_model(
-        options.model, options.output, most_mb=options.max_mb, overwrite=options.overwrite, say=say
-    )
+    packed = pack_model(options.model, options.output, most_mb=options.max_mb, overwrite=options.overwrite, say=say)
     out.print(f"weights  {packed.agreement}", soft_wrap=True)
     for candidate in packed.graph.candidates:
         out.print(f"{'*' if candidate.name == packed.graph.precision else ' '} {describe(candidate)}", soft_wrap=True)

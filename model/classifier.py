@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 import numpy as np
 
 from ..data.codebook import Codebook
-from ..data.errors import UserError
+from ..data.errors import MissingExtraError, UserError
 from .abstain import CONFIDENCE, Abstention, threshold_for
 from .calibration import Calibration, missing_calibration, read_calibration
 from .drift import Reference, read_reference
@@ -312,8 +312,15 @@ class CheckpointClassifier:
         return explain(self, text, label, steps=steps, among=among)
 
     def score(self, sentences: Sequence[str], labels: Sequence[str]) -> float:
-        """Macro-F1 over the labels that occur in ``labels`` or in the predictions (0 to 1)."""
-        from sklearn.metrics import f1_score
+        """Macro-F1 over the labels that occur in ``labels`` or in the predictions (0 to 1).
+
+        Raises:
+            MissingExtraError: scikit-learn is not installed.
+        """
+        try:
+            from sklearn.metrics import f1_score
+        except ImportError:
+            raise MissingExtraError("scikit-learn", "train", "Measuring a model") from None
 
         if len(sentences) != len(labels):
             raise ValueError(f"expected as many labels as sentences, came {len(labels)} and {len(sentences)}")

@@ -41,6 +41,11 @@ class ModelFacts(BaseModel):
         path.write_text(json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
+def has_ready_model() -> bool:
+    """Whether the package came with a model."""
+    return ModelLayout(READY).config.exists()
+
+
 def find_model(name: str | Path | None) -> Path:
     """The model folder that ``--model`` means: of a run, itself, or fetched from the hub; None is the ready model.
 
@@ -49,7 +54,7 @@ def find_model(name: str | Path | None) -> Path:
             the package came without a ready model.
     """
     if name is None:
-        if not ModelLayout(READY).config.exists():
+        if not has_ready_model():
             raise UserError(
                 "No model is named, and this installation has no ready one. Name one with --model RUN "
                 "(from_pretrained(RUN) in Python); train one with: conflict-framing train --output RUN"

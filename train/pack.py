@@ -122,7 +122,9 @@ def _pack(classifier: CheckpointClassifier, split: Split, layout: ModelLayout, s
     say("Exporting the graph …")
     calibration = rounded.calibration
     try:
-        graph = export_graph(rounded, layout.folder, measured, (split.calibration, calibration) if calibration else None)
+        graph = export_graph(
+            rounded, layout.folder, measured, (split.calibration, calibration) if calibration else None
+        )
     except ExportFailed as failed:
         raise UserError(f"No graph could be made: {failed}.") from None
 
@@ -175,7 +177,9 @@ def _halve(weights: Path) -> None:
     """Store rounded weights in half precision: the same numbers in half the space."""
     mode = weights.stat().st_mode
     tensors = load_file(weights)
-    halved = {name: values.astype(np.float16) if values.dtype == np.float32 else values for name, values in tensors.items()}
+    halved = {
+        name: values.astype(np.float16) if values.dtype == np.float32 else values for name, values in tensors.items()
+    }
     save_file(halved, weights, metadata={"format": "pt"})
     weights.chmod(mode)
 
