@@ -42,7 +42,7 @@ class Candidate(BaseModel):
         agreement: share of equal labels.
         mean_difference, largest_difference: of probabilities, absolute.
         sentences_per_second: on the machine that exported; a median.
-        bytes: of the file.
+        bytes: of the file, before it shares tables with the checkpoint.
         faithful: whether agreement and mean difference are within the bounds.
     """
 

@@ -25,6 +25,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..data.corpus import Corpus, load_corpus
 from ..data.errors import MissingExtraError, UserError
@@ -62,6 +63,7 @@ _LOGITS, _TEMPERATURE = "logits", "temperature"
 _BLOCK = 64  # values of a token that share a scale: more of them are faster and less exact
 _ALONE = "int8"  # the candidate whose scales are those of a whole call
 _LARGE = 2**20  # weights of a table of embeddings
+_WORTH_A_CAST = 2**12  # weights
 
 
 class ExportFailed(Exception):  # noqa: N818 - no mistake of the user, and a run goes on without a graph
@@ -298,8 +300,8 @@ def make_candidates(classifier: CheckpointClassifier, folder: Path) -> dict[str,
     found = {}
     for name, path in sources.items():
         graph = _optimised(path, folder)
-        if name != "fp32":
-            shrink_tables(graph)
+        shrink_tables(graph, exactly=name == "fp32")
+        halve_exactly(graph)
         _end_with_probabilities(graph)
         found[name] = folder / f"{name}.onnx"
         onnx.save(graph, found[name])
@@ -484,8 +486,13 @@ def _optimised(path: Path, folder: Path) -> Any:
     return onnx.load(out)
 
 
-def shrink_tables(graph: Any) -> None:
-    """Keep large tables of embeddings in half precision: half the size, and next to nothing is lost."""
+def shrink_tables(graph: Any, *, exactly: bool = False) -> None:
+    """Keep large tables of embeddings in half precision: half the size, and next to nothing is lost.
+
+    Args:
+        graph: to be changed.
+        exactly: leave those of which something would be lost.
+    """
     tables = {table.name: table for table in graph.graph.initializer}
     nodes = []
     for node in graph.graph.node:
@@ -494,12 +501,39 @@ def shrink_tables(graph: Any) -> None:
         if table is None or table.data_type != TensorProto.FLOAT or np.prod(table.dims) < _LARGE:
             continue
         weights = numpy_helper.to_array(table)
-        if np.abs(weights).max() >= np.finfo(np.float16).max:
+        half = _halved(weights)
+        if not np.isfinite(half).all() or (exactly and not np.array_equal(half.astype(np.float32), weights)):
             continue
-        table.CopyFrom(numpy_helper.from_array(weights.astype(np.float16), table.name))
+        table.CopyFrom(numpy_helper.from_array(half, table.name))
         output = node.output[0]
         node.output[0] = f"{output}_half"
         nodes.append(helper.make_node("Cast", [f"{output}_half"], [output], to=TensorProto.FLOAT))
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes)
+
+
+def _halved(values: Array) -> npt.NDArray[np.float16]:
+    with np.errstate(over="ignore"):  # what does not fit becomes infinite
+        return values.astype(np.float16)
+
+
+def halve_exactly(graph: Any) -> None:
+    """Store in half precision what that holds to the last bit, as it does the weights of a packed checkpoint.
+
+    ONNX Runtime takes them back to single precision once, when it loads the graph.
+    """
+    casts = []
+    for weights in graph.graph.initializer:
+        if weights.data_type != TensorProto.FLOAT or np.prod(weights.dims) < _WORTH_A_CAST:
+            continue
+        values = numpy_helper.to_array(weights)
+        half = _halved(values)
+        if not np.array_equal(half.astype(np.float32), values):
+            continue
+        name = f"{weights.name}_half"
+        weights.CopyFrom(numpy_helper.from_array(half, name))
+        casts.append(helper.make_node("Cast", [name], [name.removesuffix("_half")], to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.graph.node]
     del graph.graph.node[:]
     graph.graph.node.extend(nodes)
 
