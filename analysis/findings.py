@@ -16,8 +16,8 @@ from ..data.tables import write_spreadsheet
 from ..model.backbone import file_sha256
 from ..model.calibration import Calibration, read_calibration
 from ..model.folder import find_model, read_codebook
-from ..model.layout import ModelLayout
 from ..model.metadata import metadata_file
+from ..model.onnx_runtime import graph_files
 from ..model.torch_runtime import weights_of
 from . import claims as claims_
 from .audit import read_audit
@@ -141,7 +141,7 @@ def read_known(
             f"or comes from elsewhere). Train it anew with more labelled sentences, or draw an audit with --plan-audit."
         )
     notes = []
-    files = [ModelLayout(folder).graph] if graph else weights_of(folder)
+    files = graph_files(folder) if graph else weights_of(folder)
     known_weights = {file_sha256(path) for path in files if path.exists()}
     for path, (facts, priors) in zip(table.files, made, strict=True):
         if priors:

@@ -20,7 +20,7 @@ from .drift import Reference, read_reference
 from .explain import STEPS, Explanation, explain
 from .folder import ModelFacts, find_model, read_codebook, read_facts
 from .layout import ModelLayout
-from .onnx_runtime import OnnxRuntime, has_graph, read_graph_facts
+from .onnx_runtime import OnnxRuntime, graph_files, has_graph, read_graph_facts
 from .runtime import Array, Runtime, RuntimeName, Scores
 from .torch_runtime import TorchRuntime, quiet_transformers, weights_of
 
@@ -203,7 +203,7 @@ class CheckpointClassifier:
         """The files that hold the numbers it computes with: the graph, or the checkpoint's; none before it is saved."""
         if self.source is None:
             return []
-        return [ModelLayout(self.source).graph] if self.runtime.name == "onnx" else weights_of(self.source)
+        return graph_files(self.source) if self.runtime.name == "onnx" else weights_of(self.source)
 
     @property
     def batch_size(self) -> int:

@@ -113,10 +113,7 @@ def read_graph_facts(folder: Path) -> GraphFacts:
         UserError: damaged facts, or a graph that is not the one that they describe.
     """
     layout = ModelLayout(folder)
-    try:
-        facts = GraphFacts.model_validate_json(layout.graph_facts.read_text("utf-8"))
-    except ValidationError as error:
-        raise UserError(f"{layout.graph_facts}: damaged model folder:\n{describe_validation(error)}") from None
+    facts = _read_facts(layout)
     for path, expected in ((layout.graph, facts.sha256), (layout.weights, facts.weights_sha256)):
         found = (file_sha256(path) if path.exists() else "no file") if expected else None
         if found != expected:
@@ -126,6 +123,24 @@ def read_graph_facts(folder: Path) -> GraphFacts:
                 f"--overwrite', or do without it: --runtime torch"
             )
     return facts
+
+
+def graph_files(folder: Path) -> list[Path]:
+    """The files that hold the numbers of a folder's graph: itself, and the weights where it reads tables from them.
+
+    Raises:
+        UserError: damaged facts.
+    """
+    layout = ModelLayout(folder)
+    shares = layout.graph_facts.exists() and _read_facts(layout).weights_sha256 is not None
+    return [layout.graph, layout.weights] if shares else [layout.graph]
+
+
+def _read_facts(layout: ModelLayout) -> GraphFacts:
+    try:
+        return GraphFacts.model_validate_json(layout.graph_facts.read_text("utf-8"))
+    except ValidationError as error:
+        raise UserError(f"{layout.graph_facts}: damaged model folder:\n{describe_validation(error)}") from None
 
 
 class OnnxRuntime:

@@ -141,7 +141,7 @@ def _pack(classifier: CheckpointClassifier, split: Split, layout: ModelLayout, s
     shipped.facts.metrics = evaluation.headline() if evaluation else {}
     shipped.facts.write(layout.facts)
     write_card(shipped, evaluation, split, layout.card)
-    layout.notice.write_text(_notice(shipped.facts), "utf-8")
+    layout.notice.write_text(_notice(shipped.facts) + "\n", "utf-8")
     return Packed(layout, _agreement(checkpoint), graph, sum(path.stat().st_size for path in layout.folder.iterdir()))
 
 

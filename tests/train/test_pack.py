@@ -75,6 +75,7 @@ def test_the_graph_reads_its_embeddings_from_the_weights(packed: Path, tmp_path:
     ours, theirs = graph.predict_proba(TEXTS), torch.predict_proba(TEXTS)
     assert np.mean(ours.argmax(axis=1) == theirs.argmax(axis=1)) > 0.95
     assert graph.calibration and torch.calibration
+    assert [path.name for path in graph.weights] == ["model.onnx", "model.safetensors"]
     # Kept through saving, which would write other weights for PyTorch alone.
     graph.save_pretrained(tmp_path / "saved")
     np.testing.assert_array_equal(CheckpointClassifier.from_pretrained(tmp_path / "saved").predict_proba(TEXTS), ours)
@@ -95,6 +96,7 @@ def test_it_says_what_it_was_made_from_and_how_good_it_is(packed: Path, taught: 
     notice, card = layout.notice.read_text("utf-8"), layout.card.read_text("utf-8")
     told = ("Speeches (CC0); releases (CC BY 4.0)", "15,000", "ab" * 32, "cd" * 32, facts["corpus_fingerprint"])
     assert [part for part in told if part not in notice] == []
+    assert "Weights stored in half precision" in card
     assert "Taught by `large`" in card and "Speeches (CC0)" in card
     assert not [path.name for path in packed.iterdir() if b"/somewhere" in path.read_bytes()]
     assert facts["training"]["metrics_before_packing"] == before["metrics"]
