@@ -16,8 +16,8 @@ from ..data.tables import write_spreadsheet
 from ..model.backbone import file_sha256
 from ..model.calibration import Calibration, read_calibration
 from ..model.folder import find_model, read_codebook
-from ..model.layout import ModelLayout
 from ..model.metadata import metadata_file
+from ..model.onnx_runtime import graph_files
 from ..model.torch_runtime import weights_of
 from . import claims as claims_
 from .audit import read_audit
@@ -108,7 +108,8 @@ def read_known(
 
     Args:
         table: the predictions.
-        model: a run, a model folder or a hub name; must be what made the predictions.
+        model: a run, a model folder or a hub name; must be what made the predictions. None is the ready model
+            where that made them.
         audit: a labelled audit file; with it, the model gives no more than the codebook.
         encoding: of the audit file.
 
@@ -117,7 +118,9 @@ def read_known(
             other label shares, or the audit is none (see ``read_audit``).
     """
     made = [_made_by(path) for path in table.files]
-    folder = find_model(model) if model is not None else None
+    ready = audit is None and any(facts.get("ready") for facts, _ in made)
+    folder = find_model(model) if model is not None or ready else None
+    model = model or folder
     codebook = read_codebook(folder, table.labels) if folder else _codebook(table.labels)
     if audit is not None:
         return Known.of_audit(read_audit(audit, table, encoding=encoding), codebook)
@@ -142,7 +145,7 @@ def read_known(
             f"or comes from elsewhere). Train it anew with more labelled sentences, or draw an audit with --plan-audit."
         )
     notes = []
-    files = [ModelLayout(folder).graph] if graph else weights_of(folder)
+    files = graph_files(folder) if graph else weights_of(folder)
     known_weights = {file_sha256(path) for path in files if path.exists()}
     for path, (facts, priors) in zip(table.files, made, strict=True):
         if priors:

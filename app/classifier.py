@@ -37,8 +37,13 @@ class FramingClassifier(CheckpointClassifier):
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, *, device: str = "auto", runtime: RuntimeName = "auto") -> Self:
-        """Load a run, a model folder or a model of the hub (see ``CheckpointClassifier.from_pretrained``)."""
+    def from_pretrained(
+        cls, name: str | Path | None = None, *, device: str = "auto", runtime: RuntimeName = "auto"
+    ) -> Self:
+        """Load the ready model, or a run, a model folder or a model of the hub.
+
+        See ``CheckpointClassifier.from_pretrained``.
+        """
         return cls(device=device)._adopt(CheckpointClassifier.from_pretrained(name, device=device, runtime=runtime))
 
     def _adopt(self, trained: CheckpointClassifier) -> Self:

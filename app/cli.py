@@ -134,8 +134,8 @@ def build_parser() -> argparse.ArgumentParser:
         prog="conflict-framing",
         description="Measure how statements frame a conflict: train a sentence classifier, evaluate it, apply it.",
         epilog="A first session:\n"
-        "  conflict-framing train --output runs/default\n"
-        "  conflict-framing read article.txt --model runs/default --html article.html\n"
+        "  conflict-framing read article.txt --html article.html          (with the model that comes with it)\n"
+        "  conflict-framing train --output runs/default                   (a model of your own)\n"
         "  conflict-framing predict corpus.csv --model runs/default --output labelled.csv\n\n" + _EXIT_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -174,9 +174,9 @@ def _command(
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
-        required=True,
         metavar="RUN",
-        help="a run of 'train', a model folder, or a hub name (organisation/model)",
+        help="a run of 'train', a model folder, or a hub name (organisation/model); default: the ready model that "
+        "comes with the package",
     )
     _add_device(parser)
     _add_runtime(parser)
@@ -769,7 +769,7 @@ crash, a full disk or a power cut the same command with --resume goes on (it beg
 begun), and the output is byte for byte that of an uninterrupted run.
 
 examples:
-  conflict-framing predict articles/*.txt --model runs/default --output labelled.jsonl
+  conflict-framing predict articles/*.txt --output labelled.jsonl
   conflict-framing predict news.csv --model runs/default --output sure.csv --max-error 0.05 --queue unsure.csv
   conflict-framing predict statements.csv --text-column statement --model runs/default --output labelled.parquet
   conflict-framing predict archive/ --model runs/default --output archive.parquet --resume --log-json 2> log.jsonl
@@ -885,7 +885,9 @@ def _predict(options: Any) -> int:
     return EXIT_INCOMPLETE if report.rejected else EXIT_OK
 
 
-def _load_classifier(model: str, device: str, runtime: "RuntimeName", batch_size: int | None) -> "CheckpointClassifier":
+def _load_classifier(
+    model: str | None, device: str, runtime: "RuntimeName", batch_size: int | None
+) -> "CheckpointClassifier":
     from conflict_framing.model import CheckpointClassifier
 
     classifier = CheckpointClassifier.from_pretrained(model, device=device, runtime=runtime)
@@ -944,7 +946,7 @@ about a second a sentence (see conflict-framing explain --help). --sources also 
 is attributed to (see conflict-framing sources --help). ARTICLE is a text or an HTML file.
 
 examples:
-  conflict-framing read article.txt --model runs/default --html article.html
+  conflict-framing read article.txt --html article.html
   conflict-framing read article.html --model runs/default --sources --html read.html
   conflict-framing read article.txt --model runs/default --explain --html article.html
 """,
@@ -1095,7 +1097,7 @@ its words. They sum to the whole change but for a gap, which is told; where it i
 are doubled, up to {MOST_STEPS}. It says what moved the model, not why the label is right.
 
 examples:
-  conflict-framing explain "The valley is calm after the clashes." --model runs/default
+  conflict-framing explain "The valley is calm after the clashes."
   conflict-framing explain "The valley is calm." --model runs/default --label escalation_report --json
 """,
     )
@@ -1166,7 +1168,7 @@ not encrypted, so do it only in a network that you trust. Under a name of its ow
 the page answers only if --allow-host gives that name; addresses and localhost always may be used.
 
 examples:
-  conflict-framing serve --model runs/default
+  conflict-framing serve
   conflict-framing serve --model runs/default --port 9000 --annotations labels/mine.jsonl
   ssh -L 8000:127.0.0.1:8000 server         (then open http://127.0.0.1:8000 here, for a page served there)
 """,
@@ -1237,8 +1239,13 @@ writes model.onnx (in full or in 8-bit precision, whichever is faster and gives 
 the labels that PyTorch gives, with probabilities that differ by at most 0.01 on average),
 runtime.json (what was measured) and, for a run, the graph's own temperature and calibration.
 
+--output leaves the run as it is and writes a folder to pass on: the weights rounded to half precision
+(they are loaded in single precision), a graph, calibrated and measured anew by the bars above, and a
+NOTICE of all that it was made from. That is how the ready model was made.
+
 examples:
   conflict-framing export --model runs/default
+  conflict-framing export --model runs/distilled --output model/ready
   conflict-framing export --model downloaded/checkpoint --data my_sentences.csv
 """,
     )
@@ -1250,21 +1257,42 @@ examples:
         metavar="FILE",
         help="sentences to measure on: text files or tables (default: the parts of the run, else the bundled corpus)",
     )
+    parser.add_argument("--output", metavar="FOLDER", help="write a model folder to pass on there (needs a run)")
+    parser.add_argument(
+        "--max-mb", type=float, default=75.0, metavar="N", help="refuse a larger folder at --output (default: 75)"
+    )
     _add_columns(parser, label=False)
     _add_encoding(parser)
-    parser.add_argument("--overwrite", action="store_true", help="replace a graph that is there")
+    parser.add_argument("--overwrite", action="store_true", help="replace a graph, or an --output, that is there")
 
 
 def _export(options: Any) -> int:
     from conflict_framing.model.rows import ReadOptions, read_texts
     from conflict_framing.train.export import describe, export_folder
 
+    if options.output:
+        return _pack(options)
     reading = ReadOptions(options.text_column, options.encoding)
     texts = list(read_texts(options.data, reading))
     facts = export_folder(options.model, texts=texts, overwrite=options.overwrite, say=say)
     for candidate in facts.candidates:
         out.print(f"{'*' if candidate.name == facts.precision else ' '} {describe(candidate)}", soft_wrap=True)
     out.print(f"  PyTorch: {facts.torch_sentences_per_second:.0f} sentences/s")
+    return EXIT_OK
+
+
+def _pack(options: Any) -> int:
+    from conflict_framing.train.export import describe
+    from conflict_framing.train.pack import pack_model
+
+    if options.data:
+        raise UserError("--data does not go with --output, which measures on the parts of the run.")
+    packed = pack_model(options.model, options.output, most_mb=options.max_mb, overwrite=options.overwrite, say=say)
+    out.print(f"weights  {packed.agreement}", soft_wrap=True)
+    for candidate in packed.graph.candidates:
+        out.print(f"{'*' if candidate.name == packed.graph.precision else ' '} {describe(candidate)}", soft_wrap=True)
+    size = f"{packed.bytes / 1e6:.1f} MB"
+    out.print(f"model    {packed.layout.folder} ({size})", soft_wrap=True, markup=False)
     return EXIT_OK
 
 
@@ -1299,6 +1327,7 @@ are alike, so more of them are needed (the design effect tells how many times), 
 their context. A queue of unsure sentences is no audit.
 
 examples:
+  conflict-framing shares labelled.jsonl --by outlet,month --output findings   (what the ready model labelled)
   conflict-framing shares labelled.jsonl --by outlet,month --model runs/default --output findings
   conflict-framing shares labelled.jsonl --by outlet --plan-audit audit.csv --half-width 0.05
   conflict-framing shares labelled.jsonl --by outlet --plan-audit audit.csv --half-width 0.05 --by-document
@@ -1310,7 +1339,9 @@ examples:
     parser.add_argument(
         "--by", type=_names, default=[], metavar="COLUMN,…", help="columns to group by (default: all in one group)"
     )
-    parser.add_argument("--model", metavar="RUN", help="the model that made the predictions")
+    parser.add_argument(
+        "--model", metavar="RUN", help="the model that made the predictions (default: the ready model, if it did)"
+    )
     parser.add_argument("--audit", metavar="FILE", help="the labelled file of --plan-audit")
     parser.add_argument("--output", metavar="FOLDER", help="write the report, the tables and the pictures there")
     parser.add_argument(

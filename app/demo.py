@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from conflict_framing.analysis import (
+    Reading,
     findings_of,
     print_reading,
     read_article,
@@ -17,7 +18,7 @@ from conflict_framing.analysis import (
 )
 from conflict_framing.data import MissingExtraError, UserError, load_corpus
 from conflict_framing.model import CheckpointClassifier
-from conflict_framing.model.folder import read_facts
+from conflict_framing.model.folder import has_ready_model, read_facts
 from conflict_framing.model.layout import RunLayout
 from conflict_framing.model.predict import predict_files
 from conflict_framing.train import load_recipe, train_run
@@ -43,6 +44,7 @@ def run_demo(output: Path, recipe_name: str, out: Console, say: Callable[[str], 
     out.print()
     print_reading(reading, out)
     out.print()
+    _print_ready_model(reading, out)
     _print_headline(layout, out)
     findings = _write_findings(output, say)
     for name, path in (
@@ -53,6 +55,26 @@ def run_demo(output: Path, recipe_name: str, out: Console, say: Callable[[str], 
     ):
         out.print(f"{name:13} {path}", soft_wrap=True, markup=False)
     return 0
+
+
+def _print_ready_model(reading: Reading, out: Console) -> None:
+    """What the model that comes with the package makes of the same sentences, where it is there."""
+    if not has_ready_model():
+        return
+    others = CheckpointClassifier.from_pretrained().predict([span.text for span, _ in reading.sentences])
+    differing = [
+        (span.text, own.label, other.label)
+        for (span, own), other in zip(reading.sentences, others, strict=True)
+        if own.label != other.label
+    ]
+    out.print(
+        f"The ready model, which comes with the package, labels {len(differing)} of these {len(others)} sentences "
+        f"otherwise{':' if differing else '.'}",
+        soft_wrap=True,
+    )
+    for text, own, other in differing:
+        out.print(f"  {own} here, {other} there: {text}", markup=False, soft_wrap=True)
+    out.print()
 
 
 def _print_headline(layout: RunLayout, out: Console) -> None:

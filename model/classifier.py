@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Self, overload
 import numpy as np
 
 from ..data.codebook import Codebook
-from ..data.errors import UserError
+from ..data.errors import MissingExtraError, UserError
 from .abstain import CONFIDENCE, Abstention, threshold_for
 from .calibration import Calibration, missing_calibration, read_calibration
 from .drift import Reference, read_reference
 from .explain import STEPS, Explanation, explain
 from .folder import ModelFacts, find_model, read_codebook, read_facts
 from .layout import ModelLayout
-from .onnx_runtime import OnnxRuntime, has_graph, read_graph_facts
+from .onnx_runtime import OnnxRuntime, graph_files, has_graph, read_graph_facts
 from .runtime import Array, Runtime, RuntimeName, Scores
 from .torch_runtime import TorchRuntime, quiet_transformers, weights_of
 
@@ -93,12 +93,14 @@ class CheckpointClassifier:
     # --- loading and saving ---------------------------------------------------------------------
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, *, device: str = "auto", runtime: RuntimeName = "auto") -> Self:
-        """Load a run, a model folder or a model of the hub.
+    def from_pretrained(
+        cls, name: str | Path | None = None, *, device: str = "auto", runtime: RuntimeName = "auto"
+    ) -> Self:
+        """Load the model that comes with the package, or a run, a model folder or a model of the hub.
 
         Args:
             name: a folder that ``train`` wrote (the run or its ``model``), any Hugging Face
-                sequence-classification folder with safetensors weights, or a hub name.
+                sequence-classification folder with safetensors weights, or a hub name; None is the ready model.
             device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
             runtime: ``onnx`` takes the folder's graph, on the CPU and without PyTorch; ``torch`` the checkpoint,
                 with ``auto`` as the device on a GPU where there is one. ``auto`` takes the graph where there is
@@ -109,6 +111,7 @@ class CheckpointClassifier:
             MissingExtraError: the runtime is not installed.
         """
         source = find_model(name)
+        name = name or source
         facts = read_facts(source)
         if _takes_graph(source, device, runtime):
             graph = read_graph_facts(source)
@@ -166,11 +169,12 @@ class CheckpointClassifier:
             self.reference.write(layout.reference)
 
     def _carried(self) -> list[Path]:
-        """Files of the own folder that no part of this object stands for: those of the graph that it runs."""
+        """Files of the own folder that no part of this object stands for: those of the graph that it runs, and the
+        weights, which the graph may read from."""
         if self.source is None or self.runtime.name != "onnx":
             return []
         layout = ModelLayout(self.source)
-        return [path for path in (*layout.of_graph, layout.calibration) if path.exists()]
+        return [path for path in (*layout.of_graph, layout.calibration, layout.weights) if path.exists()]
 
     def _checkpoint(self) -> TorchRuntime:
         """The model in PyTorch, loaded when first asked for: what runs a graph seldom needs it."""
@@ -199,7 +203,7 @@ class CheckpointClassifier:
         """The files that hold the numbers it computes with: the graph, or the checkpoint's; none before it is saved."""
         if self.source is None:
             return []
-        return [ModelLayout(self.source).graph] if self.runtime.name == "onnx" else weights_of(self.source)
+        return graph_files(self.source) if self.runtime.name == "onnx" else weights_of(self.source)
 
     @property
     def batch_size(self) -> int:
@@ -308,8 +312,15 @@ class CheckpointClassifier:
         return explain(self, text, label, steps=steps, among=among)
 
     def score(self, sentences: Sequence[str], labels: Sequence[str]) -> float:
-        """Macro-F1 over the labels that occur in ``labels`` or in the predictions (0 to 1)."""
-        from sklearn.metrics import f1_score
+        """Macro-F1 over the labels that occur in ``labels`` or in the predictions (0 to 1).
+
+        Raises:
+            MissingExtraError: scikit-learn is not installed.
+        """
+        try:
+            from sklearn.metrics import f1_score
+        except ImportError:
+            raise MissingExtraError("scikit-learn", "train", "Measuring a model") from None
 
         if len(sentences) != len(labels):
             raise ValueError(f"expected as many labels as sentences, came {len(labels)} and {len(sentences)}")

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ..data.codebook import Codebook, describe_validation
 from ..data.errors import MissingExtraError, UserError
 from .backbone import hub_failure
-from .layout import FORMAT_VERSION, ModelLayout, RunLayout
+from .layout import FORMAT_VERSION, READY, ModelLayout, RunLayout
 
 
 class ModelFacts(BaseModel):
@@ -41,12 +41,25 @@ class ModelFacts(BaseModel):
         path.write_text(json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
-def find_model(name: str | Path) -> Path:
-    """The model folder that ``--model`` means: of a run, itself, or fetched from the hub.
+def has_ready_model() -> bool:
+    """Whether the package came with a model."""
+    return ModelLayout(READY).config.exists()
+
+
+def find_model(name: str | Path | None) -> Path:
+    """The model folder that ``--model`` means: of a run, itself, or fetched from the hub; None is the ready model.
 
     Raises:
-        UserError: a path that does not exist or holds no model, or a name that the hub does not give.
+        UserError: a path that does not exist or holds no model, a name that the hub does not give, or None where
+            the package came without a ready model.
     """
+    if name is None:
+        if not has_ready_model():
+            raise UserError(
+                "No model is named, and this installation has no ready one. Name one with --model RUN "
+                "(from_pretrained(RUN) in Python); train one with: conflict-framing train --output RUN"
+            )
+        return READY
     path = Path(name).expanduser()
     if path.is_dir():
         for folder in (RunLayout(path).model, path):

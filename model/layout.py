@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+READY = Path(__file__).parent / "ready"
+"""The model that comes with the package: a model folder, taken where no other is named."""
+
 FORMAT_VERSION = 1
 """Of the model folder. A folder with a higher number was written by a later version of this package."""
 
@@ -55,6 +58,11 @@ class ModelLayout:
     def graph_calibration(self) -> Path:
         """What the graph says of the calibration part."""
         return self.folder / "calibration.onnx.json"
+
+    @property
+    def notice(self) -> Path:
+        """What a model that is passed on was made from, with licences; in packed folders alone."""
+        return self.folder / "NOTICE"
 
     @property
     def of_graph(self) -> tuple[Path, ...]:

@@ -42,7 +42,7 @@ class Candidate(BaseModel):
         agreement: share of equal labels.
         mean_difference, largest_difference: of probabilities, absolute.
         sentences_per_second: on the machine that exported; a median.
-        bytes: of the file.
+        bytes: of the file, before it shares tables with the checkpoint.
         faithful: whether agreement and mean difference are within the bounds.
     """
 
@@ -62,6 +62,8 @@ class GraphFacts(BaseModel):
         version: of the file's format.
         precision: name of the chosen candidate.
         sha256: of ``model.onnx``.
+        weights_sha256: of ``model.safetensors``, where the graph reads tables of embeddings from it; None for a
+            graph that holds all of its weights.
         labels: in the order of the columns of the probabilities.
         max_length: longest input in tokens.
         hidden_size: columns of the embeddings.
@@ -79,6 +81,7 @@ class GraphFacts(BaseModel):
     version: Literal[1] = 1
     precision: str
     sha256: str
+    weights_sha256: str | None = None
     labels: list[str]
     max_length: int
     hidden_size: int
@@ -110,18 +113,34 @@ def read_graph_facts(folder: Path) -> GraphFacts:
         UserError: damaged facts, or a graph that is not the one that they describe.
     """
     layout = ModelLayout(folder)
+    facts = _read_facts(layout)
+    for path, expected in ((layout.graph, facts.sha256), (layout.weights, facts.weights_sha256)):
+        found = (file_sha256(path) if path.exists() else "no file") if expected else None
+        if found != expected:
+            raise UserError(
+                f"{path}: expected SHA-256 {expected}, came {found}. The graph is damaged or of another "
+                f"model. Copy the folder whole, make the graph anew with 'conflict-framing export --model {folder} "
+                f"--overwrite', or do without it: --runtime torch"
+            )
+    return facts
+
+
+def graph_files(folder: Path) -> list[Path]:
+    """The files that hold the numbers of a folder's graph: itself, and the weights where it reads tables from them.
+
+    Raises:
+        UserError: damaged facts.
+    """
+    layout = ModelLayout(folder)
+    shares = layout.graph_facts.exists() and _read_facts(layout).weights_sha256 is not None
+    return [layout.graph, layout.weights] if shares else [layout.graph]
+
+
+def _read_facts(layout: ModelLayout) -> GraphFacts:
     try:
-        facts = GraphFacts.model_validate_json(layout.graph_facts.read_text("utf-8"))
+        return GraphFacts.model_validate_json(layout.graph_facts.read_text("utf-8"))
     except ValidationError as error:
         raise UserError(f"{layout.graph_facts}: damaged model folder:\n{describe_validation(error)}") from None
-    found = file_sha256(layout.graph)
-    if found != facts.sha256:
-        raise UserError(
-            f"{layout.graph}: expected SHA-256 {facts.sha256}, came {found}. The graph is damaged or of another "
-            f"model. Copy the folder whole, make the graph anew with 'conflict-framing export --model {folder} "
-            f"--overwrite', or do without it: --runtime torch"
-        )
-    return facts
 
 
 class OnnxRuntime:

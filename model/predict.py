@@ -22,6 +22,7 @@ from .backbone import file_sha256
 from .calibration import missing_calibration
 from .classifier import CheckpointClassifier, Prediction
 from .drift import Drift, Reservoir, measure_drift
+from .layout import READY
 from .metadata import metadata_file, metadata_notes, write_metadata
 from .priors import KeptPosteriors, PriorEstimate, adapt, estimate_priors
 from .queue import QUEUE_COLUMNS, Queue
@@ -486,6 +487,7 @@ def _model_facts(classifier: CheckpointClassifier) -> dict[str, Any]:
     """Which model this is: the SHA-256 of its weights, where they stand in a folder."""
     return {
         "folder": str(classifier.source) if classifier.source else None,
+        "ready": classifier.source == READY,
         "runtime": classifier.runtime.name,
         "weights_sha256": {path.name: file_sha256(path) for path in classifier.weights},
         "backbone": classifier.facts.backbone,

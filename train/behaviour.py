@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scipy.stats import binomtest
-
 from ..data.behaviour import BehaviourGroup, DirectionalGroup, InvarianceGroup, Kind, load_behaviour
 from ..data.codebook import Codebook
+from ..data.errors import MissingExtraError
 from ..data.tables import write_jsonl
 from ..model.classifier import CheckpointClassifier, Prediction
 from .uncertainty import LEVEL
+
+try:
+    from scipy.stats import binomtest
+except ImportError:
+    raise MissingExtraError("scipy", "train", "Running behaviour tests") from None
 
 # The pass rates to reach: of invariance to other actors, and else of the three kinds. They only mark what
 # is reached; nothing is chosen or refused by them.

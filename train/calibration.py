@@ -5,12 +5,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
 
 from ..data.corpus import Corpus
+from ..data.errors import MissingExtraError
 from ..data.split import Split, split_units
 from ..model.calibration import Calibration
 from ..model.classifier import CheckpointClassifier
+
+try:
+    from scipy.optimize import minimize_scalar
+except ImportError:
+    raise MissingExtraError("scipy", "train", "Calibrating") from None
 
 # Below that a temperature would follow the chance of a few sentences.
 LEAST_SENTENCES = 20

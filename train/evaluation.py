@@ -251,8 +251,10 @@ def _history(run: RunLayout) -> list[dict[str, Any]]:
     return entries
 
 
-def run_of(model: str | Path) -> RunLayout | None:
+def run_of(model: str | Path | None) -> RunLayout | None:
     """The run that ``--model`` names, directly or by its model folder; None for anything else."""
+    if model is None:
+        return None
     path = Path(model)
     for folder in (path, path.parent):
         if RunLayout(folder).recipe.exists() and RunLayout(folder).model.is_dir():

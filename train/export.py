@@ -12,6 +12,7 @@ two products in 16 bits, which would overflow, and the graph has to give the sam
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import tempfile
 import time
@@ -24,6 +25,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..data.corpus import Corpus, load_corpus
 from ..data.errors import MissingExtraError, UserError
@@ -41,6 +43,7 @@ try:
     import onnxruntime
     import torch
     from onnx import TensorProto, helper, numpy_helper
+    from onnx.external_data_helper import set_external_data
     from torch import nn
     from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
@@ -60,6 +63,7 @@ _LOGITS, _TEMPERATURE = "logits", "temperature"
 _BLOCK = 64  # values of a token that share a scale: more of them are faster and less exact
 _ALONE = "int8"  # the candidate whose scales are those of a whole call
 _LARGE = 2**20  # weights of a table of embeddings
+_WORTH_A_CAST = 2**12  # weights
 
 
 class ExportFailed(Exception):  # noqa: N818 - no mistake of the user, and a run goes on without a graph
@@ -112,7 +116,7 @@ def export_graph(
         }
         speeds = _speeds(dict[str, Runtime](runtimes) | {"torch": classifier.runtime}, measured.texts)
         found = [
-            _compare(name, runtime.score(measured.texts).probabilities, measured.expected, speeds[name], graphs[name])
+            compare(name, runtime.score(measured.texts).probabilities, measured.expected, speeds[name], graphs[name])
             for name, runtime in runtimes.items()
         ]
         faithful = [candidate for candidate in found if candidate.faithful]
@@ -122,6 +126,7 @@ def export_graph(
         temperature, kept = _calibrated(runtimes[best.name], calibration)
         graph = onnx.load(graphs[best.name])
         _set_temperature(graph, temperature or 1.0)
+        shares = share_tables(graph, layout.weights)
         partial = Path(scratch) / layout.graph.name
         onnx.save(graph, partial)
         partial.chmod(layout.config.stat().st_mode)
@@ -129,6 +134,7 @@ def export_graph(
     written = GraphFacts(
         precision=best.name,
         sha256=file_sha256(layout.graph),
+        weights_sha256=file_sha256(layout.weights) if shares else None,
         labels=classifier.classes_,
         alone=best.name == _ALONE,
         temperature=temperature,
@@ -246,7 +252,7 @@ def _speeds(runtimes: dict[str, Runtime], texts: Sequence[str]) -> dict[str, flo
     return {name: round(len(texts) / float(np.median(values)), 1) for name, values in seconds.items()}
 
 
-def _compare(name: str, found: Array, expected: Array, speed: float, graph: Path) -> Candidate:
+def compare(name: str, found: Array, expected: Array, speed: float, graph: Path) -> Candidate:
     differences = np.abs(found - expected)
     agreement = float((found.argmax(axis=1) == expected.argmax(axis=1)).mean())
     mean = float(differences.mean())
@@ -294,8 +300,8 @@ def make_candidates(classifier: CheckpointClassifier, folder: Path) -> dict[str,
     found = {}
     for name, path in sources.items():
         graph = _optimised(path, folder)
-        if name != "fp32":
-            shrink_tables(graph)
+        shrink_tables(graph, exactly=name == "fp32")
+        halve_exactly(graph)
         _end_with_probabilities(graph)
         found[name] = folder / f"{name}.onnx"
         onnx.save(graph, found[name])
@@ -480,8 +486,13 @@ def _optimised(path: Path, folder: Path) -> Any:
     return onnx.load(out)
 
 
-def shrink_tables(graph: Any) -> None:
-    """Keep large tables of embeddings in half precision: half the size, and next to nothing is lost."""
+def shrink_tables(graph: Any, *, exactly: bool = False) -> None:
+    """Keep large tables of embeddings in half precision: half the size, and next to nothing is lost.
+
+    Args:
+        graph: to be changed.
+        exactly: leave those of which something would be lost.
+    """
     tables = {table.name: table for table in graph.graph.initializer}
     nodes = []
     for node in graph.graph.node:
@@ -490,14 +501,73 @@ def shrink_tables(graph: Any) -> None:
         if table is None or table.data_type != TensorProto.FLOAT or np.prod(table.dims) < _LARGE:
             continue
         weights = numpy_helper.to_array(table)
-        if np.abs(weights).max() >= np.finfo(np.float16).max:
+        half = _halved(weights)
+        if not np.isfinite(half).all() or (exactly and not np.array_equal(half.astype(np.float32), weights)):
             continue
-        table.CopyFrom(numpy_helper.from_array(weights.astype(np.float16), table.name))
+        table.CopyFrom(numpy_helper.from_array(half, table.name))
         output = node.output[0]
         node.output[0] = f"{output}_half"
         nodes.append(helper.make_node("Cast", [f"{output}_half"], [output], to=TensorProto.FLOAT))
     del graph.graph.node[:]
     graph.graph.node.extend(nodes)
+
+
+def _halved(values: Array) -> npt.NDArray[np.float16]:
+    with np.errstate(over="ignore"):  # what does not fit becomes infinite
+        return values.astype(np.float16)
+
+
+def halve_exactly(graph: Any) -> None:
+    """Store in half precision what that holds to the last bit, as it does the weights of a packed checkpoint.
+
+    ONNX Runtime takes them back to single precision once, when it loads the graph.
+    """
+    casts = []
+    for weights in graph.graph.initializer:
+        if weights.data_type != TensorProto.FLOAT or np.prod(weights.dims) < _WORTH_A_CAST:
+            continue
+        values = numpy_helper.to_array(weights)
+        half = _halved(values)
+        if not np.array_equal(half.astype(np.float32), values):
+            continue
+        name = f"{weights.name}_half"
+        weights.CopyFrom(numpy_helper.from_array(half, name))
+        casts.append(helper.make_node("Cast", [name], [name.removesuffix("_half")], to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.graph.node]
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes)
+
+
+def share_tables(graph: Any, weights: Path) -> bool:
+    """Let the graph read its tables in half precision from the checkpoint, where that holds the very same ones.
+
+    They then are an ONNX tensor's external data: place and length in ``model.safetensors``, whose format puts
+    plain values behind a header of known length.
+
+    Returns:
+        Whether there is such a table.
+    """
+    if not weights.exists():  # in parts
+        return False
+    with weights.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(length))
+        begin = 8 + length
+        places = [entry["data_offsets"] for entry in header.values() if entry.get("dtype") == "F16"]
+        shares = False
+        for table in graph.graph.initializer:
+            if table.data_type != TensorProto.FLOAT16 or np.prod(table.dims) < _LARGE:
+                continue
+            values = numpy_helper.to_array(table).tobytes()
+            for first, last in places:
+                if last - first != len(values) or stream.seek(begin + first) < 0 or stream.read(len(values)) != values:
+                    continue
+                table.raw_data = values
+                set_external_data(table, weights.name, offset=begin + first, length=len(values))
+                table.ClearField("raw_data")
+                shares = True
+                break
+    return shares
 
 
 def _end_with_probabilities(graph: Any) -> None:

@@ -7,13 +7,18 @@ probabilities take ``predictions`` as one list of probabilities per sentence.
 from collections.abc import Sequence
 from typing import Any
 
-import datasets
-import evaluate
 import numpy as np
 import numpy.typing as npt
-from sklearn import metrics as sklearn_metrics
 
+from ..data.errors import MissingExtraError
 from .reliability import brier_losses, debiased_error, log_losses, plain_errors, top_label
+
+try:
+    import datasets
+    import evaluate
+    from sklearn import metrics as sklearn_metrics
+except ImportError as error:
+    raise MissingExtraError(error.name or "evaluate", "train", "Measuring a model") from None
 
 _LABELS = datasets.Features({"predictions": datasets.Value("int64"), "references": datasets.Value("int64")})
 _PROBABILITIES = datasets.Features(

@@ -139,7 +139,7 @@ def _agreeing(names: dict[str, float], speeds: dict[str, float], patch: pytest.M
             bytes=1, faithful=names[name] >= export.LEAST_AGREEMENT,
         )  # fmt: skip
 
-    patch.setattr(export, "_compare", compare)
+    patch.setattr(export, "compare", compare)
     patch.setattr(export, "_speeds", lambda runtimes, texts: speeds | {"torch": 1.0})
 
 
@@ -228,3 +228,30 @@ def test_large_tables_are_kept_in_half_precision(tmp_path: Path, monkeypatch: py
     (rows,) = session.run(None, {"ids": np.arange(50)})
     assert rows.dtype == np.float32
     np.testing.assert_allclose(rows, weights, rtol=1e-3)
+
+
+@pytest.mark.parametrize("representable", [True, False])
+def test_what_half_precision_holds_is_stored_in_it(representable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
+    weights = weights.astype(np.float16).astype(np.float32) if representable else weights
+    graph = helper.make_model(
+        helper.make_graph(
+            [helper.make_node("MatMul", ["rows", "weights"], ["products"])],
+            "product",
+            [helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["n", 50])],
+            [helper.make_tensor_value_info("products", TensorProto.FLOAT, ["n", 8])],
+            [numpy_helper.from_array(weights, "weights")],
+        ),
+        opset_imports=[helper.make_opsetid("", 20)],
+        ir_version=10,
+    )
+    before = onnxruntime.InferenceSession(graph.SerializeToString())
+    monkeypatch.setattr(export, "_WORTH_A_CAST", 400)
+    export.halve_exactly(graph)
+    stored = TensorProto.FLOAT16 if representable else TensorProto.FLOAT
+    assert [value.data_type for value in graph.graph.initializer] == [stored]
+    after = onnxruntime.InferenceSession(graph.SerializeToString())
+    feed = {"rows": np.eye(50, dtype=np.float32)}
+    np.testing.assert_array_equal(after.run(None, feed)[0], before.run(None, feed)[0])
