@@ -320,13 +320,14 @@ class _WholeDocuments(_Sizing):
 
     @property
     def least(self) -> int:
-        return min(math.ceil(_LEAST / self.lengths.mean()), int(self.sizes[0]))
+        return min(math.ceil(_LEAST / float(self.lengths.mean())), int(self.sizes[0]))
 
     def documents(self, counts: npt.NDArray[np.int64]) -> float:
         return float(counts[0])
 
     def sentences(self, counts: npt.NDArray[np.int64]) -> Values:
-        return counts * self.lengths.mean()
+        sentences: Values = counts * float(self.lengths.mean())
+        return sentences
 
     def alike(self, counts: npt.NDArray[np.int64]) -> float:
         return float((self.lengths**2).sum() / self.lengths.sum())

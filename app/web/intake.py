@@ -214,7 +214,7 @@ def read_in(order: Order, limits: Limits) -> Taken:
     path = Path(order.path)
     if order.name.lower().endswith(".gz"):
         path = _unzip(path, order.name, limits)
-    if kind in ("text", "html"):
+    if kind == "text" or kind == "html":  # spelt out for mypy
         taken, rows = _article(path, kind == "html", order, limits)
     else:
         taken, rows = _table(path, kind, order, limits)
