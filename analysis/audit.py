@@ -326,8 +326,7 @@ class _WholeDocuments(_Sizing):
         return float(counts[0])
 
     def sentences(self, counts: npt.NDArray[np.int64]) -> Values:
-        sentences: Values = counts * float(self.lengths.mean())
-        return sentences
+        return counts.astype(float) * float(self.lengths.mean())
 
     def alike(self, counts: npt.NDArray[np.int64]) -> float:
         return float((self.lengths**2).sum() / self.lengths.sum())
