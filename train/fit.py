@@ -117,6 +117,7 @@ def train_run(
     if state.is_main_process:
         _check_output(folder, output, _state(corpus, recipe, teacher), resume, overwrite)
     state.wait_for_everyone()
+    earlier = _earlier_seconds(folder.log) if resume else 0.0
 
     set_seed(recipe.seed)
     split = split_corpus(limit_corpus(corpus, recipe), **recipe.split.model_dump(), seed=recipe.seed)
@@ -162,7 +163,7 @@ def train_run(
         corpus_counts={name: len(part) for name, part in split.parts().items()},
         recipe=recipe.model_dump(mode="json"),
         training=training
-        | {"seconds": round(time.monotonic() - started, 1)}
+        | {"seconds": round(earlier + time.monotonic() - started, 1)}
         | _versions()
         | (teacher.facts() if teacher else {}),
     )
@@ -304,6 +305,13 @@ def _fine_tune(
 
 def _say_nothing(line: str) -> None:
     pass
+
+
+def _earlier_seconds(log: Path) -> float:
+    """What the broken-off attempts at a run took, as far as its log tells; each begins to count anew."""
+    lines = log.read_text("utf-8").splitlines() if log.exists() else []
+    seconds = [json.loads(line)["seconds"] for line in lines]
+    return float(sum(now for now, then in zip(seconds, [*seconds[1:], 0.0], strict=True) if then < now))
 
 
 def _last_checkpoint(folder: RunLayout) -> str | None:
