@@ -131,22 +131,7 @@ def read_known(
             f"made the predictions, whose folder knows its error rates: --model {named}. Or, better, give a random "
             "sample that people labelled: --audit AUDITED (draw it with --plan-audit)."
         )
-    runtimes = {facts.get("runtime", "torch") for facts, _ in made if facts}
-    if len(runtimes) > 1:
-        raise UserError(
-            "Some predictions were made with PyTorch, others with the graph, whose error rates differ a little. Label "
-            "all of them with the same --runtime."
-        )
-    graph = runtimes == {"onnx"}
-    calibration = read_calibration(folder, table.labels, graph=graph)
-    if calibration is None:
-        raise UserError(
-            f"--model {model}: it has no calibration.json, which holds its error rates (it has few labels, is older, "
-            f"or comes from elsewhere). Train it anew with more labelled sentences, or draw an audit with --plan-audit."
-        )
     notes = []
-    files = graph_files(folder) if graph else weights_of(folder)
-    known_weights = {file_sha256(path) for path in files if path.exists()}
     for path, (facts, priors) in zip(table.files, made, strict=True):
         if priors:
             raise UserError(
@@ -154,13 +139,26 @@ def read_known(
                 f"without --adapt-priors."
             )
         weights = set(facts.get("weights_sha256", {}).values())
+        files = graph_files(folder) if facts.get("runtime") == "onnx" else weights_of(folder)
         if not weights:
             notes.append(f"Nothing tells whether {path.name} was made by this model: its .meta.json is not beside it.")
-        elif weights != known_weights:
+        elif weights != {file_sha256(file) for file in files if file.exists()}:
             raise UserError(
                 f"--model {model}: {path} was made by another model ({facts.get('folder')}), whose error rates differ. "
                 f"Name that one, or label the sentences again with this one."
             )
+    runtimes = {facts.get("runtime", "torch") for facts, _ in made if facts}
+    if len(runtimes) > 1:
+        raise UserError(
+            "Some predictions were made with PyTorch, others with the graph, whose error rates differ a little. Label "
+            "all of them with the same --runtime."
+        )
+    calibration = read_calibration(folder, table.labels, graph=runtimes == {"onnx"})
+    if calibration is None:
+        raise UserError(
+            f"--model {model}: it has no calibration.json, which holds its error rates (it has few labels, is older, "
+            f"or comes from elsewhere). Train it anew with more labelled sentences, or draw an audit with --plan-audit."
+        )
     return Known.of_model(calibration, codebook, notes)
 
 

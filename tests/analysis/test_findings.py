@@ -193,6 +193,11 @@ def test_the_model_must_be_the_one_that_predicted(tmp_path: Path) -> None:
     beside.write_text(json.dumps({"model": {"folder": "runs/x", "weights_sha256": {"w": "0" * 64}}}), "utf-8")
     with pytest.raises(UserError, match=r"made by another model \(runs/x\)"):
         findings_of([path], [], model=own)
+    # Told even where the named model has no graph, so no calibration of one.
+    facts = {"folder": "runs/x", "runtime": "onnx", "weights_sha256": {"w": "0" * 64}}
+    beside.write_text(json.dumps({"model": facts}), "utf-8")
+    with pytest.raises(UserError, match=r"made by another model \(runs/x\)"):
+        findings_of([path], [], model=own)
     with pytest.raises(UserError, match="--model runs/x"):
         findings_of([path], [])
     beside.write_text(json.dumps({"priors": {"method": "EM"}}), "utf-8")
