@@ -310,8 +310,8 @@ def _say_nothing(line: str) -> None:
 def _earlier_seconds(log: Path) -> float:
     """What the broken-off attempts at a run took, as far as its log tells; each begins to count anew."""
     lines = log.read_text("utf-8").splitlines() if log.exists() else []
-    seconds = [json.loads(line)["seconds"] for line in lines]
-    return float(sum(now for now, then in zip(seconds, [*seconds[1:], 0.0], strict=True) if then < now))
+    seconds = [*(json.loads(line)["seconds"] for line in lines), 0.0]
+    return float(sum(now for now, then in itertools.pairwise(seconds) if then < now))
 
 
 def _last_checkpoint(folder: RunLayout) -> str | None:

@@ -344,5 +344,7 @@ def test_training_from_the_mean_starts_where_the_regression_is(corpus: Corpus, r
 def test_the_seconds_of_broken_off_attempts_count(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     assert fit._earlier_seconds(log) == 0
+    log.touch()
+    assert fit._earlier_seconds(log) == 0
     log.write_text("".join(f'{{"step": 1, "seconds": {seconds}}}\n' for seconds in (1, 4.5, 2, 3, 0.5)), "utf-8")
     assert fit._earlier_seconds(log) == 4.5 + 3 + 0.5
