@@ -138,7 +138,7 @@ function audit() {
   const width = h("select", { id: "width" }, Object.entries(WIDTHS).map(([value, name]) => h("option", { value, selected: (plan?.asked.half_width ?? "0.05") === value }, name)));
   const whole = h("input", { id: "whole", type: "checkbox", checked: plan?.asked.by_document === true });
   const chosen = h("input", { id: "audit-files", type: "file", multiple: true, accept: ".csv,.tsv,.jsonl,.json" });
-  return h("details", { class: "card", id: "audit", open: Boolean(plan) || job.audited || !found },
+  return h("details", { class: "card", id: "audit", open: Boolean(plan) || job.audited || !found || Boolean($("audit")?.open) },
     h("summary", {}, job.audited ? "Audited: a random sample that people labelled is used" : "Make them sure: label a random sample"),
     h("p", { class: "soft" }, "From a random sample of these rows that people labelled, shares are right whatever the model's errors. Draw it, fill the column label from the top, and bring it back with its metadata. Sentences that somebody picked are no such sample."),
     h("form", { class: "row", id: "plan-form", onsubmit: (event) => { event.preventDefault(); draw(); } },
