@@ -90,6 +90,11 @@ class Picture:
         """Title and SVG of each panel, in the colours of the page that it stands in (``currentcolor``, ``--line``)."""
         return [(panel.title, self.panel_svg(number)) for number, panel in enumerate(self.panels)]
 
+    @property
+    def panel_points(self) -> tuple[int, int]:
+        """Width and height of ``panel_svg``, in points (72 an inch), rounded."""
+        return round(72 * self.size[0]), round(72 * (self.size[1] - _TITLE + _GAP))
+
     def panel_svg(self, number: int, ink: str = "currentcolor", line: str = "var(--line)") -> Markup:
         """One panel without its title, with letters and grid in these colours."""
         panel = self.panels[number]

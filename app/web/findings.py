@@ -185,6 +185,7 @@ def findings_json(findings: Findings) -> dict[str, Any]:
                 "caption": picture.caption,
                 "keys": [{"title": key.title, "colour": key.colour, "marker": key.marker} for key in picture.keys],
                 "panels": [{"title": panel.title, "label": panel.label} for panel in picture.panels],
+                **dict(zip(("width", "height"), picture.panel_points, strict=True)),
             }
             for picture in findings.pictures
         ],

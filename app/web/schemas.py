@@ -175,6 +175,8 @@ class PictureInfo(BaseModel):
     caption: str
     keys: list[KeyInfo]
     panels: list[PanelInfo]
+    width: int = Field(description="of a panel, in points")
+    height: int = Field(description="of a panel, in points")
 
 
 class SharesInfo(BaseModel):

@@ -109,7 +109,7 @@ function drawn(picture) {
     picture.keys.length > 0 && h("ul", { class: "legend" }, picture.keys.map((key) => h("li", { "--c": key.colour }, h("i", { class: `m-${key.marker}`, "aria-hidden": "true" }), key.title))),
     h("div", { class: "panels" }, picture.panels.map((panel, place) => h("figure", {},
       panel.title && h("figcaption", {}, panel.title),
-      h("img", { alt: panel.label, loading: "lazy", "data-picture": picture.name, "data-panel": place, src: source(picture.name, place) })))),
+      h("img", { alt: panel.label, loading: "lazy", width: picture.width, height: picture.height, "data-picture": picture.name, "data-panel": place, src: source(picture.name, place) })))),
     h("p", { class: "soft" }, picture.caption));
 }
 

@@ -158,7 +158,9 @@ class Page:
         """What the expression gives once it is true."""
         end = time.monotonic() + _PATIENCE
         while time.monotonic() < end:
-            found = self.run(f"(found => found instanceof Element || found)({condition})")
+            found = self.run(
+                f"(async () => {{ const found = await {condition}; return found instanceof Element || found; }})()"
+            )
             if found:
                 return found
             time.sleep(0.05)
@@ -167,9 +169,15 @@ class Page:
     def click(self, selector: str) -> None:
         place = json.dumps(selector)
         self.wait(f"document.querySelector({place})?.checkVisibility()")
-        x, y = self.run(
-            f"(() => {{ const e = document.querySelector({place}); e.scrollIntoView({{block: 'center'}});"
-            "const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()"
+        # Until two frames show it in the same place with nothing above it: what is still being drawn moves it.
+        x, y = self.wait(
+            f"(async () => {{ const e = document.querySelector({place}); if (!e) return null;"
+            "e.scrollIntoView({block: 'center', behavior: 'instant'});"
+            "const middle = () => { const r = e.getBoundingClientRect();"
+            "return [r.x + r.width / 2, r.y + r.height / 2]; };"
+            "const frame = () => new Promise(done => requestAnimationFrame(done));"
+            "await frame(); const before = middle(); await frame(); const after = middle();"
+            "return before.join() === after.join() && e.contains(document.elementFromPoint(...after)) && after; })()"
         )
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)

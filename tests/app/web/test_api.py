@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -282,6 +283,11 @@ def test_pictures_are_without_script_in_the_colours_of_the_page(client: Client) 
             assert light.headers["content-type"] == "image/svg+xml" and light.content.startswith(b"<svg")
             assert light.content != dark.content and b"#e7e5df" in dark.content
             assert b"<script" not in light.content and b"currentcolor" not in light.content
+            # The page keeps the place free by these; else what stands below would jump when a picture comes.
+            box = re.search(rb'viewBox="0 0 ([\d.]+) ([\d.]+)"', light.content)
+            assert box and [float(side) for side in box.groups()] == pytest.approx(
+                [picture["width"], picture["height"]], abs=1
+            )
     answer = client.http.get(f"{base}/pictures/side_by_side/99.svg", params=asked)
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "no_such_picture")
 
