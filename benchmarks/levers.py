@@ -62,6 +62,7 @@ def main() -> None:
                 f"max_corpus={options.max_corpus}",
                 f"training.epochs={options.epochs}",
                 "baselines=false",
+                "small_corpus.up_to=null",  # it stands for the whole corpus
                 *LEVERS[name],
             ],
         )

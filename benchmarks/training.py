@@ -191,7 +191,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="a.b=v")
     parser.add_argument("--output", type=Path, default=Path("runs/training"))
     options = parser.parse_args()
-    recipe = load_recipe(options.recipe, ["few_labels.up_to=null", *options.set])
+    recipe = load_recipe(options.recipe, ["few_labels.up_to=null", "small_corpus.up_to=null", *options.set])
     corpus = load_corpus(*options.corpus)
     pairs = [
         measure_pair(

@@ -126,10 +126,17 @@ def train_run(
             raise UserError("Too few sentences to split into train and validation.")
     backbone = resolve_backbone(recipe.backbone)
     say(_describe(recipe, backbone, split))
-    model, tokenizer = _load(backbone, corpus, recipe)
+    few = has_few_labels(recipe, split, teacher)
+    tuned = recipe
+    if not few and not teacher and recipe.trains_whole(len(split.train)):
+        tuned = recipe.whole()
+        say(
+            f"Small corpus: all layers are trained, at a learning rate of {tuned.training.learning_rate:g}. "
+            f"As the recipe says instead: --set small_corpus.up_to=null"
+        )
+    model, tokenizer = _load(backbone, corpus, tuned)
     max_length = min(recipe.max_length, window_of(model, tokenizer))
 
-    few = has_few_labels(recipe, split, teacher)
     if few and not append_mean_layer(model):
         say(f"note: few labels, but the layers of {backbone.name} are unknown here, so it is fine-tuned all the same.")
         few = False
@@ -145,9 +152,9 @@ def train_run(
         parts = _parts(split, teacher, recipe)
         if recipe.training.pooling == "mean":
             _start_from_mean(model, tokenizer, split.train, max_length, backbone, recipe.training.class_weights)
-        sentences = _sentences(model, tokenizer, parts, recipe, max_length)
+        sentences = _sentences(model, tokenizer, parts, tuned, max_length)
         loss = _loss(split.train, recipe, taught=teacher is not None)
-        trainer = _trainer(model, tokenizer, sentences, loss, recipe, folder, say, started)
+        trainer = _trainer(model, tokenizer, sentences, loss, tuned, folder, say, started)
         for callback in callbacks:
             trainer.add_callback(callback)
         model = _fine_tune(trainer, sentences, folder, resume, say)

@@ -62,6 +62,13 @@ class TrainingSettings(_Section):
     precision: Literal["auto", "fp32", "bf16"]
 
 
+class SmallCorpusSettings(_Section):
+    """How a corpus is fine-tuned on that is too small for freezing to pay."""
+
+    up_to: int | None = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+
+
 class FewLabelsSettings(_Section):
     """How a classifier is trained where labels are few; not looked at with more of them."""
 
@@ -101,8 +108,23 @@ class Recipe(_Section):
     export: bool
     split: SplitSettings
     training: TrainingSettings
+    small_corpus: SmallCorpusSettings
     few_labels: FewLabelsSettings
     distillation: DistillationSettings
+
+    def trains_whole(self, sentences: int) -> bool:
+        """Whether nothing is frozen with so many training sentences: the rule of ``small_corpus``."""
+        return self.small_corpus.up_to is not None and sentences <= self.small_corpus.up_to
+
+    def whole(self) -> "Recipe":
+        """The same with nothing frozen, at the learning rate of ``small_corpus``, which is not looked at again."""
+        changes = {"learning_rate": self.small_corpus.learning_rate, "freeze_embeddings": False, "freeze_layers": 0}
+        return self.model_copy(
+            update={
+                "training": self.training.model_copy(update=changes),
+                "small_corpus": self.small_corpus.model_copy(update={"up_to": None}),
+            }
+        )
 
     def uncalibrated(self) -> "Recipe":
         """The same without a calibration part or a graph, for trials whose probabilities nobody will read."""
@@ -129,15 +151,28 @@ def load_recipe(name: str = "default", settings: Sequence[str] = ()) -> Recipe:
     Raises:
         UserError: no such recipe, or settings that are wrong (all of them are told at once).
     """
-    values = _merge(_read("default"), _read(name))
+    own = _read(name) if name != "default" else {}
+    values = _merge(_read("default"), own)
     for setting in settings:
         _override(values, setting)
+        _override(own, setting)
+    # Who says what to freeze, or how fast to learn, means it for a small corpus too.
+    if _OF_SMALL_CORPUS & {*_section(own, "training")} and not _section(own, "small_corpus"):
+        values["small_corpus"]["up_to"] = None
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
         raise UserError(
             f"recipe {name}:\n{describe_validation(error)}\nAll settings: conflict-framing recipe default"
         ) from None
+
+
+_OF_SMALL_CORPUS = {"learning_rate", "freeze_embeddings", "freeze_layers"}
+
+
+def _section(values: dict[str, Any], name: str) -> dict[str, Any]:
+    found = values.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _read(name: str) -> dict[str, Any]:

@@ -178,6 +178,8 @@ def run_search(
         **(teacher.state if teacher else {}),
     }
     found = _Trials(_read(run.search / SEARCH_FILE, state) if resume else [])
+    if not teacher and recipe.trains_whole(len(split.train)):
+        recipe = recipe.whole()
     copies = copies_of(split.train, recipe)
     recipe = _in_passes(recipe, len(split.train) + len(copies) + (len(teacher.texts) if teacher else 0))
     space = _space(recipe, _count_layers(resolve_backbone(recipe.backbone)))

@@ -1,14 +1,17 @@
 """Corpora unlike ours: two labels, fifty labels, rare labels, long texts, other scripts."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
 
-from conflict_framing.data import load_corpus
+from conflict_framing.data import Corpus, load_corpus
+from conflict_framing.data.split import split_corpus
 from conflict_framing.train import train_run
 from conflict_framing.train.fit import Run
 from conflict_framing.train.recipe import Recipe
@@ -95,3 +98,26 @@ def test_a_multilingual_backbone_in_other_scripts(recipe: Recipe, tmp_path: Path
     run = train(rows, recipe.model_copy(update={"backbone": str(backbone)}), tmp_path)
     assert run.classifier.predict("قصف عنيف على القرية").label == "обстрел"
     assert run.classifier.predict("обстановка в городе спокойная").label == "спокойно"
+
+
+@pytest.mark.parametrize(("up_to", "changed"), [(100, True), (99, False)])
+def test_a_small_corpus_is_trained_whole(
+    corpus: Corpus, recipe: Recipe, backbone: Path, tmp_path: Path, up_to: int, changed: bool
+) -> None:
+    split = split_corpus(corpus, **recipe.split.model_dump(), seed=recipe.seed)
+    seen = replace(split, train=split.train.select(range(100))).marked()
+    own = recipe.model_copy(
+        update={
+            "baselines": False,
+            "training": recipe.training.model_copy(update={"freeze_embeddings": True, "freeze_layers": 1, "epochs": 1}),
+            "small_corpus": recipe.small_corpus.model_copy(update={"up_to": up_to}),
+        }
+    )
+    said: list[str] = []
+    run = train_run(seen, own, tmp_path / "run", device="cpu", say=said.append)
+    name = "bert.embeddings.word_embeddings.weight"
+    weights = load_file(run.layout.model / "model.safetensors")[name]
+    before = load_file(backbone / "model.safetensors")
+    assert torch.equal(weights, before[name.removeprefix("bert.")]) is not changed
+    assert any(line.startswith("Small corpus") for line in said) is changed
+    assert run.classifier.facts.recipe["small_corpus"]["up_to"] == up_to

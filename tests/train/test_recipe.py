@@ -60,3 +60,20 @@ def test_all_errors_are_told_at_once() -> None:
 def test_wrong_names_and_settings(name: str, settings: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         load_recipe(name, settings)
+
+
+def test_a_small_corpus_is_trained_whole_unless_something_else_is_asked_for(tmp_path: Path) -> None:
+    default = load_recipe("default")
+    assert default.trains_whole(5000) and not default.trains_whole(5001)
+    whole = default.whole().training
+    assert (whole.freeze_embeddings, whole.freeze_layers, whole.learning_rate) == (False, 0, 1e-4)
+    assert not default.whole().trains_whole(1)
+    assert load_recipe("default", ["training.epochs=3"]).trains_whole(100)
+    for setting in ("training.learning_rate=1e-4", "training.freeze_layers=1", "training.freeze_embeddings=false"):
+        assert not load_recipe("default", [setting]).trains_whole(100)
+        assert load_recipe("default", [setting, "small_corpus.up_to=200"]).trains_whole(100)
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\ntraining:\n  freeze_layers: 1\n", "utf-8")
+    assert not load_recipe(str(path)).trains_whole(100)
+    path.write_text(default.to_yaml(), "utf-8")
+    assert load_recipe(str(path)).trains_whole(100)
