@@ -82,7 +82,7 @@ def all_classifiers(recipe: Recipe, *, epochs: float = 3.0, max_steps: int = 100
         max_steps: of SetFit, which would take an hour for five thousand sentences.
     """
     shared = {"backbone": recipe.backbone, "max_length": recipe.max_length}
-    own = recipe.model_dump(mode="json", exclude={"seed", "baselines", "distillation"})
+    own = recipe.model_dump(mode="json", exclude={"seed", "baselines", "distillation", "cascade"})
     return {
         "ours": Classifier(f"conflict-framing, {recipe.name}", fit_ours, own),
         "setfit": Classifier(
