@@ -868,6 +868,11 @@ def _predict(options: Any) -> int:
         raise UserError("--workers goes with --engine ray.")
     load = partial(_load_classifier, options.model, options.device, options.runtime, options.batch_size)
     classifier = load()
+    if classifier.lacks_graph and options.runtime == "auto":
+        say(
+            f"note: this model has no graph, so PyTorch labels, which takes longer. Make one: conflict-framing export "
+            f"--model {shlex.quote(str(options.model))}"
+        )
     engine = None
     if options.engine == "ray":
         from conflict_framing.model.ray_engine import RayEngine

@@ -104,7 +104,12 @@ def test_predict_with_rejected_rows_has_its_own_status(
     source.write_text('{"text": "calm"}\n{broken\n', "utf-8")
     status = call("predict", source, "--model", run.layout.folder, "--output", tmp_path / "out.jsonl")
     assert status == cli.EXIT_INCOMPLETE
-    assert "1 of 2 rows rejected" in capsys.readouterr().err.replace("\n", " ")
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert "1 of 2 rows rejected" in said
+    assert (
+        f"this model has no graph, so PyTorch labels, which takes longer. Make one: conflict-framing export --model "
+        f"{run.layout.folder}" in said
+    )
     assert (tmp_path / "out.jsonl.rejected.jsonl").exists()
 
 
