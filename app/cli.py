@@ -1407,7 +1407,9 @@ examples:
     )
     parser.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="of the draw (default: 0)")
     parser.add_argument("--date-column", default="date", metavar="NAME", help="ISO dates (default: date)")
-    _add_columns(parser, label=False)
+    parser.add_argument(
+        "--text-column", metavar="NAME", help="the column with the sentences (default: as predict was told)"
+    )
     _add_encoding(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace what stands at --output or --plan-audit")
 
@@ -1447,7 +1449,7 @@ def _shares(options: Any) -> int:
     return EXIT_OK
 
 
-def _plan_audit(options: Any, reading: dict[str, str]) -> int:
+def _plan_audit(options: Any, reading: dict[str, Any]) -> int:
     from conflict_framing.analysis.audit import plan_audit, write_audit
     from conflict_framing.analysis.table import read_predictions
     from conflict_framing.data.tables import check_table_name
@@ -1479,6 +1481,8 @@ def _check_shares(options: Any) -> None:
         raise UserError(
             "--plan-audit draws a sample and ends; give --audit, --compare and --output when it is labelled."
         )
+    if options.model and options.plan_audit:
+        say("note: --model is not used: a sample is drawn from the predictions alone.")
     if options.compare and not options.by:
         raise UserError("--compare takes groups of --by. Name its columns.")
     for name, path in (("--output", options.output), ("--plan-audit", options.plan_audit)):
@@ -1492,14 +1496,25 @@ def _check_shares(options: Any) -> None:
 def print_plan(plan: "AuditPlan", path: Path) -> None:
     """What an audit takes for each group, and what to do next."""
     table = Table(title="Sentences to label", title_justify="left", box=None, pad_edge=False)
-    for name in (", ".join(plan.by) or "group", "sentences", "of", "documents", "of", "expected ±", "design effect"):
+    for name in (
+        ", ".join(plan.by) or "group",
+        "sentences",
+        "of",
+        "documents",
+        "of",
+        "expected ±",
+        "set by",
+        "design effect",
+    ):
         table.add_column(escape(name), justify="right" if table.columns else "left", overflow="fold")
     for group in plan.groups[:_SHOWN]:
         counts = (group.sentences, group.of_sentences, group.documents, group.of_documents)
         width = "–" if group.half_width is None else f"{100 * group.half_width:.1f} points"
         effect = "–" if group.design_effect is None else f"{group.design_effect:.1f}"
-        table.add_row(escape(group.name), *(f"{count:,}" for count in counts), width, effect)
+        table.add_row(escape(group.name), *(f"{count:,}" for count in counts), width, group.limit or "–", effect)
     out.print(table)
+    for rule in plan.rules:
+        out.print(rule, style="dim", markup=False, soft_wrap=True)
     if len(plan.groups) > _SHOWN:
         say(f"… and {len(plan.groups) - _SHOWN} more groups.")
     for note in dict.fromkeys(group.note for group in plan.groups if group.note):
@@ -1544,7 +1559,10 @@ def _print_shares(shares: "Shares") -> None:
     for group in shares.groups[:_SHOWN]:
         figures = [told(group, place) for place in range(len(shares.labels))]
         table.add_row(escape(group.name), f"{group.sentences:,}", f"{group.documents:,}", *figures)
-    _wide(shares.labels).print(table, "")
+    _wide(shares.labels).print(table)
+    for rule in shares.rules:
+        out.print(rule, style="dim", markup=False, soft_wrap=True)
+    out.print()
     if len(shares.groups) > _SHOWN:
         say(f"… and {len(shares.groups) - _SHOWN} more groups: write them with --output.")
 
