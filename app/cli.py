@@ -868,11 +868,6 @@ def _predict(options: Any) -> int:
         raise UserError("--workers goes with --engine ray.")
     load = partial(_load_classifier, options.model, options.device, options.runtime, options.batch_size)
     classifier = load()
-    if classifier.lacks_graph and options.runtime == "auto":
-        say(
-            f"note: this model has no graph, so PyTorch labels, which takes longer. Make one: conflict-framing export "
-            f"--model {shlex.quote(str(options.model))}"
-        )
     engine = None
     if options.engine == "ray":
         from conflict_framing.model.ray_engine import RayEngine
@@ -903,6 +898,11 @@ def _predict(options: Any) -> int:
         say(f"warning: {report.drift.warning}")
     if reading.drift and report.drift is None and report.written:
         say("note: this model keeps no sample of its training text, so nothing tells whether the input is like it.")
+    if classifier.lacks_graph and options.runtime == "auto":
+        say(
+            f"note: this model has no graph, so PyTorch labelled, which takes longer. Make one: conflict-framing "
+            f"export --model {shlex.quote(str(options.model))}"
+        )
     if report.rejected:
         say(f"{report.rejected:,} of {report.read:,} rows rejected; each with its reason in {report.rejected_file}")
     if options.log_json:

@@ -107,7 +107,7 @@ def test_predict_with_rejected_rows_has_its_own_status(
     said = capsys.readouterr().err.replace("\n", " ")
     assert "1 of 2 rows rejected" in said
     assert (
-        f"this model has no graph, so PyTorch labels, which takes longer. Make one: conflict-framing export --model "
+        f"this model has no graph, so PyTorch labelled, which takes longer. Make one: conflict-framing export --model "
         f"{run.layout.folder}" in said
     )
     assert (tmp_path / "out.jsonl.rejected.jsonl").exists()
