@@ -193,6 +193,7 @@ def test_predict_warns_of_other_text(run: Run, tmp_path: Path, capsys: pytest.Ca
     assert "another language (fr 100%) than en" in warning
     told = json.loads((tmp_path / "out.jsonl.meta.json").read_text("utf-8"))
     assert told["drift"]["warning"] in warning
+    assert 0 < told["drift"]["p_value"] <= 1 and told["drift"]["distance"]["value"] >= 0
     assert call(*arguments, "--overwrite", "--no-drift") == cli.EXIT_OK
     assert "differs" not in capsys.readouterr().err
     assert json.loads((tmp_path / "out.jsonl.meta.json").read_text("utf-8"))["drift"] is None
