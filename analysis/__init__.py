@@ -1,6 +1,7 @@
 """From labels to reading: articles with their sentences labelled, and who says them."""
 
-from .articles import Article, ArticleColumns, ArticleSentence, article_rows, is_html, parse_article, read_articles
+from ..data.articles import Article, ArticleSentence, article_rows, parse_article
+from .articles import ArticleColumns, is_html, read_articles
 from .explanation import print_explanation
 from .findings import Findings, findings_of, write_findings
 from .reading import Reading, print_reading, read_article, read_texts, to_html

@@ -8,7 +8,7 @@ together, in their own order.
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -22,7 +22,7 @@ from ..data.tables import BadRow, Row, check_table_name, read_table, write_sprea
 from ..model.metadata import metadata_file, write_metadata
 from ..model.queue import QUEUE_COLUMNS
 from .shares import FEWEST_AUDITED, Audit, Values, group_name, student, sum_by
-from .table import PredictionTable, text_checksum
+from .table import PredictionTable, text_checksum, text_column_of
 
 ROW, PROBABILITY, STRATUM, LABEL = "row", "inclusion_probability", "stratum", "label"
 _KEPT = ("id", "document", "sentence")
@@ -33,6 +33,14 @@ _LEAST = 40  # sentences of a group
 _TRUST = 0.5
 # Where the documents are too few for the wanted half-width: so near to the variance with every sentence labelled.
 _NEAR = 0.25
+
+
+HALF_WIDTH, DOCUMENTS, SENTENCES = "half-width", f"{FEWEST_AUDITED} documents", f"{_LEAST} sentences"
+_RULES = {
+    DOCUMENTS: f"an interval takes {FEWEST_AUDITED} audited documents; {_WANTED_DOCUMENTS} are drawn on average, so "
+    f"that chance seldom leaves too few.",
+    SENTENCES: "fewer are not drawn from any group.",
+}
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,8 @@ class GroupPlan:
         design_effect: how many times more sentences it takes than independent ones would, since those of a
             document are alike (Kish 1965); of the label where it is largest. None where there is no interval.
         note: why the wanted half-width cannot be reached, or empty.
+        limit: what set the number of sentences: the half-width, or the least number of documents or of sentences;
+            empty where none are drawn for the group alone.
     """
 
     key: tuple[str, ...]
@@ -56,6 +66,7 @@ class GroupPlan:
     half_width: float | None
     design_effect: float | None
     note: str = ""
+    limit: str = ""
 
     @property
     def name(self) -> str:
@@ -102,6 +113,12 @@ class AuditPlan:
     correlation: Values
     groups: list[GroupPlan]
     strata: list[Stratum]
+
+    @property
+    def rules(self) -> list[str]:
+        """What the groups' limits mean, but for the half-width that was asked for."""
+        found = {group.limit for group in self.groups}
+        return [f"{limit}: {rule}" for limit, rule in _RULES.items() if limit in found]
 
     @property
     def sentences(self) -> int:
@@ -159,12 +176,12 @@ def plan_audit(
             rest.append(rows)
             continue
         sizing = sizing_of(table, rows, correlation, by_label)
-        counts, expected, note = sizing.choose(half_width)
+        counts, expected, note, limit = sizing.choose(half_width)
         effect = float(sizing.effect(counts).max())
         own = _draw(table, rows, group_name(key), sizing, counts, chance)
         drawn = sum(len(stratum.drawn) for stratum in own)
         touched = round(sizing.documents(counts))
-        plans.append(GroupPlan(key, drawn, touched, len(rows), documents, expected, effect, note))
+        plans.append(GroupPlan(key, drawn, touched, len(rows), documents, expected, effect, note, limit))
         strata += own
     if not strata:
         raise UserError(
@@ -280,8 +297,8 @@ class _Sizing:
         variance: Values = independent * self.effect(counts)
         return variance
 
-    def choose(self, half_width: float) -> tuple[npt.NDArray[np.int64], float, str]:
-        """Sentences of each cell, the expected half-width of the widest label, and why it is not the wanted."""
+    def choose(self, half_width: float) -> tuple[npt.NDArray[np.int64], float, str, str]:
+        """Sentences of each cell, the expected half-width of the widest label, why it is not the wanted, the limit."""
         n_documents = len(self.lengths)
         quantile = float(student(np.array(n_documents - 1.0)))
         # With every sentence labelled there is still the chance of the documents. The last bit towards that is not
@@ -290,20 +307,25 @@ class _Sizing:
         allowed = np.maximum((half_width / quantile) ** 2, best * (1 + _NEAR))
         enough = min(_WANTED_DOCUMENTS, 0.98 * n_documents)
 
-        def suffices(n: int) -> bool:
-            counts = self.allocate(n)
-            return bool((self.fixed + self.added(counts) <= allowed).all()) and self.documents(counts) >= enough
-
-        low, high = self.least, int(self.sizes.sum())
-        while low < high:
-            middle = (low + high) // 2
-            low, high = (low, middle) if suffices(middle) else (middle + 1, high)
-        counts = self.allocate(high)
+        of_width = self._fewest(lambda counts: bool((self.fixed + self.added(counts) <= allowed).all()))
+        of_documents = self._fewest(lambda counts: self.documents(counts) >= enough)
+        counts = self.allocate(max(of_width, of_documents))
+        limit = HALF_WIDTH if of_width > of_documents else DOCUMENTS
+        if max(of_width, of_documents) == self.least:
+            limit = SENTENCES
         expected = quantile * float(np.sqrt((self.fixed + self.added(counts)).max()))
         note = ""
         if expected > half_width * 1.02:
             note = f"for ±{100 * half_width:g} points there are too few documents, however many sentences are labelled"
-        return counts, expected, note
+        return counts, expected, note, limit
+
+    def _fewest(self, suffices: Callable[[npt.NDArray[np.int64]], bool]) -> int:
+        """The smallest draw that suffices; all there is where none does."""
+        low, high = self.least, int(self.sizes.sum())
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if suffices(self.allocate(middle)) else (middle + 1, high)
+        return high
 
 
 @dataclass(frozen=True)
@@ -357,7 +379,7 @@ def _draw(
 
 
 def write_audit(
-    plan: AuditPlan, table: PredictionTable, output: Path, *, text_column: str = "text", encoding: str = "utf-8"
+    plan: AuditPlan, table: PredictionTable, output: Path, *, text_column: str | None = None, encoding: str = "utf-8"
 ) -> None:
     """Write the drawn sentences for people to label, and ``<output>.meta.json``, which must stay beside them.
 
@@ -376,11 +398,12 @@ def write_audit(
     found: dict[int, dict[str, Any]] = {}
     place = 0
     for path in table.files:
+        sentences = text_column or text_column_of(path)
         for row in read_table(path, encoding=encoding):
             if isinstance(row, Row) and place in drawn:
                 stratum, probability = drawn[place]
                 kept = {name: row.values[name] for name in _KEPT if name in row.values}
-                own = {"text": row.values[text_column], LABEL: "", PROBABILITY: probability, STRATUM: stratum}
+                own = {"text": row.values[sentences], LABEL: "", PROBABILITY: probability, STRATUM: stratum}
                 found[place] = {ROW: place + 1, **kept, **own}
             place += 1
     order = _random_order(np.array(sorted(found)), table.documents if plan.by_document else None, plan.seed)

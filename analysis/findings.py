@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -23,7 +23,17 @@ from . import claims as claims_
 from .audit import read_audit
 from .claims import Claims, claims_against_reports, time_column
 from .pictures import Picture, claims_picture, over_time, side_by_side
-from .shares import Audit, Difference, Estimator, GroupShares, Shares, group_name, prediction_powered, prior_corrected
+from .shares import (
+    Audit,
+    Difference,
+    Estimator,
+    GroupShares,
+    Shares,
+    group_name,
+    prediction_powered,
+    prior_corrected,
+    short_note,
+)
 from .table import PERIODS, PredictionTable, read_predictions
 
 REPORT_FILE, SHARES_FILE, CLAIMS_FILE, DIFFERENCES_FILE = "report.html", "shares.csv", "claims.csv", "differences.csv"
@@ -123,7 +133,9 @@ def read_known(
     model = model or folder
     codebook = read_codebook(folder, table.labels) if folder else _codebook(table.labels)
     if audit is not None:
-        return Known.of_audit(read_audit(audit, table, encoding=encoding), codebook)
+        known = Known.of_audit(read_audit(audit, table, encoding=encoding), codebook)
+        unused = "--model gives no more than the labels' titles: the shares come from the audit."
+        return known if model is None else replace(known, notes=(*known.notes, unused))
     if folder is None:
         named = next((str(facts["folder"]) for facts, _ in made if facts.get("folder")), "RUN")
         raise UserError(
@@ -187,7 +199,7 @@ def findings_of(
     audit: str | Path | None = None,
     compare: Sequence[tuple[Sequence[str], Sequence[str]]] = (),
     date_column: str = "date",
-    text_column: str = "text",
+    text_column: str | None = None,
     encoding: str = "utf-8",
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> Findings:
@@ -214,7 +226,7 @@ def read_for_findings(
     by: Sequence[str],
     *,
     date_column: str = "date",
-    text_column: str = "text",
+    text_column: str | None = None,
     encoding: str = "utf-8",
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> PredictionTable:
@@ -388,6 +400,7 @@ def to_html(findings: Findings, pictures: Sequence[Picture] | None = None) -> st
         "points": lambda value: f"{100 * value:+.0f}".replace("-", "−"),
         "count": lambda number: f"{number:,}",
         "group": group_name,
+        "short": short_note,
         "given": lambda value: value or group_name([""]),
     }
     source = files("conflict_framing.analysis").joinpath("templates", "shares.html.j2").read_text("utf-8")
@@ -470,7 +483,7 @@ def told(group: GroupShares, label: int) -> str:
 def figure_told(figure: claims_.Figure) -> str:
     """The same of any figure."""
     if figure.share is None:
-        return figure.note
+        return short_note(figure.note)
     if figure.interval is None:
-        return f"{percent(figure.share)} ({'too few' if figure.note.startswith('too few') else 'no interval'})"
+        return f"{percent(figure.share)} ({short_note(figure.note)})"
     return f"{percent(figure.share)} ({_number(figure.interval[0])}–{_number(figure.interval[1])})"

@@ -68,12 +68,15 @@ class Picture:
 
         columns = min(3, len(self.panels))
         foot = _FOOT + _LINE * -(-len(self.keys) // columns)
-        width, height = self.size[0] * columns, self.size[1] * -(-len(self.panels) // columns) + _HEAD + foot
+        # Without titles of panels, their room would be a blank band below the picture's own.
+        title = _TITLE if any(panel.title for panel in self.panels) else _GAP
+        tall = self.size[1] - _TITLE + title
+        width, height = self.size[0] * columns, tall * -(-len(self.panels) // columns) + _HEAD + foot
         paths = [folder / f"{self.name}.{suffix}" for suffix in ("png", "svg")]
         with figure_of(width, height, layout=None) as figure:
             figure.text(0.12 / width, 1 - 0.12 / height, self.title, va="top", fontsize=13)
             for number, panel in enumerate(self.panels):
-                axes = self._place(figure, number % columns, number // columns, _HEAD)
+                axes = self._place(figure, number % columns, _HEAD + (number // columns) * tall + title)
                 panel.draw(axes)
                 axes.set_title(_short(panel.title))
             if self.keys:
@@ -100,17 +103,17 @@ class Picture:
         panel = self.panels[number]
         with figure_of(self.size[0], self.size[1] - _TITLE + _GAP, layout=None) as figure:
             figure.patch.set_visible(False)
-            axes = self._place(figure, 0, 0, _GAP - _TITLE)
+            axes = self._place(figure, 0, _GAP)
             axes.patch.set_visible(False)
             panel.draw(axes)
             drawn = svg_of(figure, f"{self.name}-{number}", panel.label)
         return Markup(drawn.replace(INK, ink).replace(GRID, line))  # noqa: S704
 
-    def _place(self, figure: Any, column: int, row: int, head: float) -> Any:
-        """Axes in a place of the grid, ``head`` inches below the figure's upper end."""
+    def _place(self, figure: Any, column: int, top: float) -> Any:
+        """Axes in a column of panels, ``top`` inches below the figure's upper end."""
         width, height = figure.get_size_inches()
         own = (self.size[0] - self.left - _RIGHT, self.size[1] - _TITLE - _BELOW)
-        x, y = column * self.size[0] + self.left, height - head - (row + 1) * self.size[1] + _BELOW
+        x, y = column * self.size[0] + self.left, height - top - own[1]
         return figure.add_axes((x / width, y / height, own[0] / width, own[1] / height))
 
 
@@ -229,17 +232,18 @@ def _top(figures: Sequence[Figure]) -> float:
 
 
 def side_by_side(shares: Shares, codebook: Codebook) -> Picture | None:
-    """Groups with intervals, a panel for each label, the largest share first; None with one group."""
+    """Groups with intervals, a panel for each label, in one order; None with one group."""
     told = [group for group in shares.groups if group.shares is not None]
     if len(told) < 2:
         return None
     kept = sorted(told, key=lambda group: -group.sentences)[:_MOST_ROWS]
     keys = _keys(shares, codebook)
+    first = min(keys)
+    # From below; one order, so that a group is found at the same height in every panel.
+    kept.sort(key=lambda group: (Figure.of(group, first).share or 0, group.name))
 
     def panel_of(label: int, key: Key) -> Panel:
-        figures = sorted(
-            ((group, Figure.of(group, label)) for group in kept), key=lambda pair: (pair[1].share or 0, pair[0].name)
-        )
+        figures = [(group, Figure.of(group, label)) for group in kept]
         top = _top([figure for _, figure in figures])
 
         def draw(axes: Any) -> None:
@@ -261,7 +265,7 @@ def side_by_side(shares: Shares, codebook: Codebook) -> Picture | None:
 
     caption = (
         "Marks are the estimates with 95 % intervals; hollow marks have too few documents for one. Grey strokes are "
-        "the shares of predicted labels, as counted."
+        f"the shares of predicted labels, as counted. Groups are in the order of their {keys[first].title}s."
     )
     if len(kept) < len(told):
         caption += f" The {len(kept)} largest of {len(told)} groups; the others are in shares.csv."

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .articles import ArticleSentence
+from ..data.articles import ArticleSentence
 
 _OPENING, _CLOSING, _EITHER = "“«„", "”»", '"'
 # A quotation that nobody closes shall not swallow the rest of a text that knows no paragraphs.

@@ -13,11 +13,11 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from ..data.articles import Article, is_heading, parse_article
 from ..data.codebook import Codebook
 from ..data.sentences import Span
 from ..model.classifier import CheckpointClassifier, Prediction
 from ..model.explain import Explanation
-from .articles import Article, is_heading, parse_article
 from .explanation import AGAINST, CAVEAT, FOR, completeness, pieces, shaded, strongest
 from .sources import Attribution, attribute
 

@@ -33,6 +33,8 @@ from .table import NOT_GIVEN, Groups, PredictionTable
 Method = Literal["model-based", "audited"]
 Values = npt.NDArray[np.float64]
 
+TOO_FEW = "too few"
+"""How a note begins that tells of too little text or too small an audit."""
 LEVEL = 0.95
 FEWEST_DOCUMENTS = 10
 """A model-based interval from fewer would say more than is known."""
@@ -82,6 +84,13 @@ class GroupShares:
         return group_name(self.key)
 
 
+def short_note(note: str) -> str:
+    """A group's note in the words of a table's cell; ``Shares.rules`` tells the rest below it."""
+    if note.startswith(TOO_FEW):
+        return TOO_FEW
+    return "no interval" if note.startswith("no interval") else note
+
+
 def group_name(key: Sequence[str]) -> str:
     return " · ".join(value or NOT_GIVEN for value in key) or "all"
 
@@ -118,6 +127,22 @@ class Shares:
     groups: list[GroupShares]
     power: Values | None = None
     _compare: Callable[[int, int], Values] = field(default=lambda first, second: np.empty(0), repr=False)
+
+    @property
+    def rules(self) -> list[str]:
+        """What the short notes in the cells of a table mean, to stand below it once."""
+        found = dict.fromkeys(short_note(group.note) for group in self.groups if group.note)
+        return [rule for rule in map(self.rule, found) if rule]
+
+    def rule(self, short: str) -> str:
+        """What a short note means; empty where it says all."""
+        if short == TOO_FEW and self.method == "audited":
+            return f"{TOO_FEW}: under {FEWEST_AUDITED} audited documents in the group, the fewest for an estimate."
+        if short == TOO_FEW:
+            return f"{TOO_FEW}: under {FEWEST_DOCUMENTS} documents in the group, the fewest for an interval."
+        if short == "no interval":
+            return "no interval: the model errs differently in the group than on its calibration part."
+        return ""
 
     def find(self, key: Sequence[str]) -> int:
         """The place of a group.
@@ -203,7 +228,7 @@ def prior_corrected(table: PredictionTable, by: Sequence[str], calibration: Cali
     for place, key in enumerate(groups.keys):
         note = ""
         if documents[place] < FEWEST_DOCUMENTS:
-            note = f"too few documents for an interval ({documents[place]})"
+            note = f"{TOO_FEW} documents for an interval ({documents[place]})"
         elif refuted[place]:
             note = "no interval: the model errs differently here than on its calibration part"
         rows = groups.codes == place
@@ -422,7 +447,7 @@ def prediction_powered(table: PredictionTable, by: Sequence[str], audit: Audit) 
                 intervals=intervals,
                 audited_sentences=part.audited_sentences,
                 audited_documents=part.audited_documents,
-                note="" if part.enough else f"too few ({part.audited_documents} audited documents)",
+                note="" if part.enough else f"{TOO_FEW} ({part.audited_documents} audited documents)",
             )
         )
 

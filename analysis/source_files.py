@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..data.articles import OUTLET_OF_TABLES, Article, article_rows
 from ..data.errors import UserError
 from ..data.files import partial_of, put_in_place
 from ..data.tables import STDIN, BadRow, Format, RowWriter, arrow_type, check_table_name, open_writer
-from .articles import Article, ArticleColumns, ArticleFile, article_files, article_rows
+from .articles import ArticleColumns, ArticleFile, article_files
 from .sources import SOURCE_COLUMNS, attribute, load_parser
 
 _SHOWN = 30
@@ -23,6 +24,7 @@ class SourcesReport:
     Attributes:
         types: how many sentences each type of source has; None is the outlet's own voice.
         rejected: how many rows were left out; ``problems`` are the first of them.
+        without_year: how many articles have no date because their dateline has no year.
     """
 
     output: Path
@@ -30,6 +32,7 @@ class SourcesReport:
     sentences: int = 0
     types: Counter[str | None] = field(default_factory=Counter)
     rejected: int = 0
+    without_year: int = 0
     problems: list[BadRow] = field(default_factory=list)
 
 
@@ -40,6 +43,8 @@ def source_files(
     columns: ArticleColumns | None = None,
     encoding: str = "utf-8",
     format: Format | None = None,
+    outlet: str | None = None,
+    year: int | None = None,
     overwrite: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> SourcesReport:
@@ -55,6 +60,8 @@ def source_files(
         columns: of tables.
         encoding: of text formats.
         format: overrides what the names of the inputs say.
+        outlet: as for ``read_articles``.
+        year: as for ``read_articles``.
         overwrite: replace an existing output.
         on_progress: called with articles done and articles in all.
 
@@ -71,10 +78,13 @@ def source_files(
         if not overwrite:
             raise UserError(f"{output} exists. Name another --output, or replace it with --overwrite.")
     with article_files(inputs, format, leave_out=[report.output]) as files:
-        survey = _Survey.of(files, columns, encoding, report)
+        if outlet and all(file.kind not in ("text", "html") for file in files):
+            raise UserError(OUTLET_OF_TABLES)
+        reading = {"columns": columns, "encoding": encoding, "outlet": outlet, "year": year}
+        survey = _Survey.of(files, reading, report)
         report.output.parent.mkdir(parents=True, exist_ok=True)
         with _written(report.output, kind, survey.types) as writer:
-            for done, article in enumerate(_articles(files, columns, encoding), start=1):
+            for done, article in enumerate(_articles(files, reading), start=1):
                 # Else spaCy remembers every word that it ever met.
                 with load_parser().memory_zone():
                     rows = list(_rows(article, survey.renamed))
@@ -98,9 +108,7 @@ class _Survey:
     renamed: dict[str, str]
 
     @classmethod
-    def of(
-        cls, files: Sequence[ArticleFile], columns: ArticleColumns, encoding: str, report: SourcesReport
-    ) -> "_Survey":
+    def of(cls, files: Sequence[ArticleFile], reading: dict[str, Any], report: SourcesReport) -> "_Survey":
         """Look, and count articles and rejected rows into the report.
 
         Raises:
@@ -108,12 +116,13 @@ class _Survey:
         """
         seen: dict[str, set[type]] = {}
         for file in files:
-            for item in file.articles(columns, encoding):
+            for item in file.articles(**reading):
                 if isinstance(item, BadRow):
                     report.rejected += 1
                     report.problems += [item] * (len(report.problems) < _SHOWN)
                     continue
                 report.articles += 1
+                report.without_year += item.lacks_year
                 for row in article_rows(item):
                     for name, value in row.items():
                         seen.setdefault(name, set()).add(type(value))
@@ -129,9 +138,9 @@ class _Survey:
 _PLACES = ("source_start", "source_end")
 
 
-def _articles(files: Sequence[ArticleFile], columns: ArticleColumns, encoding: str) -> Iterator[Article]:
+def _articles(files: Sequence[ArticleFile], reading: dict[str, Any]) -> Iterator[Article]:
     for file in files:
-        yield from (item for item in file.articles(columns, encoding) if isinstance(item, Article))
+        yield from (item for item in file.articles(**reading) if isinstance(item, Article))
 
 
 def _rows(article: Article, renamed: dict[str, str]) -> Iterator[dict[str, Any]]:

@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ..data.articles import Article
 from ..data.errors import MissingExtraError
-from .articles import Article
 from .quotations import Quoted, find_quotations, quoted_share
 from .source_types import SourceType, is_known_word, lexicon, source_type
 

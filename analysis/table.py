@@ -1,6 +1,7 @@
 """Predictions files as arrays: probabilities, documents, and the columns to group by."""
 
 import datetime
+import json
 import math
 import re
 import zlib
@@ -13,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data.errors import UserError
-from ..data.tables import BadRow, Row, missing_column, read_table
+from ..data.tables import BadRow, Row, format_of, missing_column, read_table
+from ..model.metadata import metadata_file
 
 PERIODS = ("year", "quarter", "month", "week")
 """Columns that are derived from the dates where a file has none of the name; the coarsest first."""
@@ -98,13 +100,22 @@ def text_checksum(text: str) -> int:
     return zlib.crc32("".join(text.split()).encode("utf-8", "surrogatepass"))
 
 
+def text_column_of(path: str | Path) -> str:
+    """The column of sentences that a predictions file was made from, as its metadata tell; "text" without them."""
+    try:
+        told = json.loads(metadata_file(Path(path)).read_text("utf-8"))["options"]["text_column"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "text"
+    return told if isinstance(told, str) else "text"
+
+
 def read_predictions(
     paths: Sequence[str | Path],
     columns: Sequence[str] = (),
     *,
     optional: Sequence[str] = (),
     date_column: str = "date",
-    text_column: str = "text",
+    text_column: str | None = None,
     encoding: str = "utf-8",
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> PredictionTable:
@@ -116,7 +127,7 @@ def read_predictions(
             ``date_column`` in files that have no such column.
         optional: more columns, kept where a file has them.
         date_column: ISO dates (2024-05-31, 2024-05), with or without a time.
-        text_column: the sentences.
+        text_column: the sentences; None is that of ``text_column_of`` each file.
         encoding: of text formats.
         on_progress: called with the rows read so far.
 
@@ -134,19 +145,22 @@ def read_predictions(
     present: set[str] = set()
     for path in paths:
         reader: _Reader | None = None
+        sentences = text_column or text_column_of(path)
         for row in _rows(path, encoding):
             if reader is None:
-                reader = _Reader.of(row, columns, date_column, text_column)
+                reader = _Reader.of(row, date_column, sentences)
+                if format_of(path) != "jsonl":  # whose later rows may have other columns
+                    reader.check(columns, str(path))
                 if labels and reader.labels != labels:
                     raise UserError(
                         f"{path}: expected the labels of {paths[0]} ({', '.join(labels)}), came "
                         f"{', '.join(reader.labels)}. Give predictions files of one model."
                     )
                 labels = reader.labels
-                present |= {name for name in names if reader.has(name)}
+            reader.names.update(row.values)
             probabilities.append(reader.probabilities(row))
             predicted.append(reader.predicted(row))
-            texts.append(text_checksum(str(row.values.get(text_column) or "")))
+            texts.append(text_checksum(str(row.values.get(sentences) or "")))
             document = _text(row.values.get("document"))
             without_document += not document
             # Sentences of files that number their documents from 1 are not of one document.
@@ -157,6 +171,8 @@ def read_predictions(
                 on_progress(len(predicted))
         if reader is None:
             raise UserError(f"{path}: no rows in it.")
+        reader.check(columns, str(path))
+        present.update(reader.names)
     for name in columns:
         if name in PERIODS and name not in present and not any(found[name]):
             raise UserError(
@@ -185,38 +201,45 @@ def _rows(path: str | Path, encoding: str) -> Iterator[Row]:
 
 @dataclass(frozen=True)
 class _Reader:
-    """How to read the rows of one file, from its first."""
+    """How to read the rows of one file, from its first.
+
+    ``names`` are the columns seen so far: those of articles and of a table need not be the same.
+    """
 
     labels: list[str]
-    names: set[str]
+    names: dict[str, Any]
     date_column: str
 
     @classmethod
-    def of(cls, row: Row, columns: Sequence[str], date_column: str, text_column: str) -> "_Reader":
+    def of(cls, row: Row, date_column: str, text_column: str) -> "_Reader":
         names = list(row.values)
         labels = _labels(names)
         if len(labels) < 2 or "label" not in names:
             raise UserError(
                 f"{row.path}: expected the columns label, score, p_<label>…, abstained of a predictions file, found: "
                 f"{', '.join(map(repr, names)) or 'none'}. Label the sentences first: "
-                f"conflict-framing predict INPUT --model RUN --output predictions.jsonl"
+                f"conflict-framing predict {row.path} --output predictions.jsonl"
             )
         if text_column not in names:
             raise missing_column(text_column, names, row.path, "--text-column")
+        return cls(labels, dict.fromkeys(names), date_column)
+
+    def check(self, columns: Sequence[str], path: str) -> None:
+        """Whether what is to be grouped by is among the columns.
+
+        Raises:
+            UserError: it is not.
+        """
+        names = list(self.names)
         for name in columns:
             if name in PERIODS and name not in names:
-                if date_column not in names:
-                    raise missing_column(date_column, names, row.path, "--date-column")
+                if self.date_column not in names:
+                    raise missing_column(self.date_column, names, path, "--date-column")
             elif name not in names:
-                derived = ", ".join(PERIODS)
                 raise UserError(
-                    f"{row.path}: no column '{name}' to group by. Columns found: {', '.join(map(repr, names))}; "
-                    f"{derived} are derived from dates. Name others with --by."
+                    f"{path}: no column '{name}' to group by. Columns found: {', '.join(map(repr, names))}; "
+                    f"{', '.join(PERIODS)} are derived from dates. Name others with --by."
                 )
-        return cls(labels, set(names), date_column)
-
-    def has(self, name: str) -> bool:
-        return name in self.names
 
     def probabilities(self, row: Row) -> list[float]:
         try:
@@ -241,7 +264,7 @@ class _Reader:
         return self.labels.index(label)
 
     def value(self, row: Row, name: str) -> str:
-        if name in PERIODS and not self.has(name):
+        if name in PERIODS and name not in row.values:
             return period_of(row.values.get(self.date_column), name)
         return _text(row.values.get(name))
 

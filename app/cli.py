@@ -200,6 +200,13 @@ def _add_encoding(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--encoding", default="utf-8", help="of text formats (default: utf-8), e.g. cp1252, utf-16")
 
 
+def _add_articles(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--outlet", metavar="NAME", help="who published the articles in files of their own (default: as datelines tell)"
+    )
+    parser.add_argument("--year", type=_year, metavar="YYYY", help="of datelines that tell a day and no year")
+
+
 def _add_columns(parser: argparse.ArgumentParser, label: bool) -> None:
     parser.add_argument(
         "--text-column", default="text", metavar="NAME", help="the column with the sentences (default: text)"
@@ -318,6 +325,12 @@ def _at_least(least: int) -> Callable[[str], int]:
         return int(text)
 
     return number
+
+
+def _year(text: str) -> int:
+    if not (text.isdecimal() and len(text) == 4):
+        raise argparse.ArgumentTypeError(f"expected a year, e.g. 2023, came {text!r}")
+    return int(text)
 
 
 def _minutes(text: str) -> float:
@@ -748,9 +761,12 @@ def _add_predict(commands: Any) -> None:
         _predict,
         "label every sentence of files",
         f"""\
-INPUT is text files (.txt, .md: articles, split into sentences with character offsets), tables
+INPUT is text files (.txt, .md: articles, split into sentences), tables
 ({_FORMATS}), folders (all such files in them, at any
 depth), quoted patterns ('news/**/*.csv') or - for standard input. The name of --output says its format.
+Articles become rows with document, sentence, start, end (in characters), kind (headline, heading, body),
+outlet, date, place, text. The dateline (KYIV, May 3 (Agency) —) is cut off; it tells place, outlet and,
+where the year is known, the date.
 The input's columns are kept (one whose name is taken becomes input_<name>), then come label, score,
 p_<label>…, abstained, truncated. Rows stay in order. Rows without usable text go to
 OUTPUT.rejected.jsonl with the reason, and the exit status is 3. OUTPUT.meta.json tells the model,
@@ -770,6 +786,7 @@ begun), and the output is byte for byte that of an uninterrupted run.
 
 examples:
   conflict-framing predict articles/*.txt --output labelled.jsonl
+  conflict-framing predict herald/ --outlet Herald --year 2023 --output herald.jsonl
   conflict-framing predict news.csv --model runs/default --output sure.csv --max-error 0.05 --queue unsure.csv
   conflict-framing predict statements.csv --text-column statement --model runs/default --output labelled.parquet
   conflict-framing predict archive/ --model runs/default --output archive.parquet --resume --log-json 2> log.jsonl
@@ -790,6 +807,7 @@ examples:
         help="of the input, where its name does not say (standard input: text)",
     )
     _add_columns(parser, label=False)
+    _add_articles(parser)
     _add_among(parser)
     parser.add_argument("--abstain", type=_share, metavar="SCORE", help="abstain below this score, e.g. 0.8")
     parser.add_argument(
@@ -833,6 +851,8 @@ def _predict(options: Any) -> int:
         text_column=options.text_column,
         encoding=options.encoding,
         input_format=options.format,
+        outlet=options.outlet,
+        year=options.year,
         among=options.among,
         abstain_below=options.abstain,
         max_error=options.max_error,
@@ -866,6 +886,7 @@ def _predict(options: Any) -> int:
         say(f"{report.resumed:,} of {report.read:,} rows had been labelled before.")
     counts = ", ".join(f"{name} {report.labels[name]:,}" for name in options.among or classifier.classes_)
     out.print(f"{report.written:,} rows to {report.output}: {counts}", soft_wrap=True, markup=False)
+    _say_years_missing(report.without_year, report.articles)
     if report.truncated:
         say(
             f"{report.truncated:,} rows were longer than {classifier.facts.max_length} tokens "
@@ -877,12 +898,24 @@ def _predict(options: Any) -> int:
         say(f"warning: {report.drift.warning}")
     if reading.drift and report.drift is None and report.written:
         say("note: this model keeps no sample of its training text, so nothing tells whether the input is like it.")
+    if classifier.lacks_graph and options.runtime == "auto":
+        say(
+            f"note: this model has no graph, so PyTorch labelled, which takes longer. Make one: conflict-framing "
+            f"export --model {shlex.quote(str(options.model))}"
+        )
     if report.rejected:
         say(f"{report.rejected:,} of {report.read:,} rows rejected; each with its reason in {report.rejected_file}")
     if options.log_json:
         facts = {name: getattr(report, name) for name in ("read", "written", "rejected", "truncated", "abstained")}
         log_event("done", output=str(report.output), **facts, seconds=round(time.monotonic() - started, 1))
     return EXIT_INCOMPLETE if report.rejected else EXIT_OK
+
+
+def _say_years_missing(without: int, articles: int) -> None:
+    from conflict_framing.data.articles import years_missing
+
+    if note := years_missing(without, articles):
+        say(f"note: {note}")
 
 
 def _load_classifier(
@@ -1016,8 +1049,9 @@ rows and columns. Then come
   source_type   government_or_military, armed_group, international_organisation, ngo, media, civilian, unknown
   source_start, source_end   where the sentence names it, in characters of the column text
   source_cue    the reporting verb or phrase
-The dateline (KYIV, May 3 (Agency) —) is cut off; place, and date with a year, are taken from it where
-not given. Works before 'predict' or after it, and needs no model but: pip install "conflict-framing[analysis]"
+The dateline (KYIV, May 3 (Agency) —) is cut off; place, outlet and, where the year is known, the date are
+taken from it where not given. Works before 'predict' or after it, and needs no model but:
+pip install "conflict-framing[analysis]"
 
 examples:
   conflict-framing sources articles/ --output sentences.jsonl
@@ -1039,6 +1073,7 @@ examples:
             metavar="NAME",
             help=f"the column of the {name} in tables (default: {name})",
         )
+    _add_articles(parser)
     _add_encoding(parser)
     _add_overwrite(parser)
 
@@ -1061,6 +1096,8 @@ def _sources(options: Any) -> int:
             columns=columns,
             encoding=options.encoding,
             format=options.format,
+            outlet=options.outlet,
+            year=options.year,
             overwrite=options.overwrite,
             on_progress=on_progress,
         )
@@ -1070,6 +1107,7 @@ def _sources(options: Any) -> int:
         soft_wrap=True,
         markup=False,
     )
+    _say_years_missing(report.without_year, report.articles)
     for bad in report.problems:
         say(f"{bad.place}: {bad.reason}")
     if report.rejected:
@@ -1369,7 +1407,9 @@ examples:
     )
     parser.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="of the draw (default: 0)")
     parser.add_argument("--date-column", default="date", metavar="NAME", help="ISO dates (default: date)")
-    _add_columns(parser, label=False)
+    parser.add_argument(
+        "--text-column", metavar="NAME", help="the column with the sentences (default: as predict was told)"
+    )
     _add_encoding(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace what stands at --output or --plan-audit")
 
@@ -1409,7 +1449,7 @@ def _shares(options: Any) -> int:
     return EXIT_OK
 
 
-def _plan_audit(options: Any, reading: dict[str, str]) -> int:
+def _plan_audit(options: Any, reading: dict[str, Any]) -> int:
     from conflict_framing.analysis.audit import plan_audit, write_audit
     from conflict_framing.analysis.table import read_predictions
     from conflict_framing.data.tables import check_table_name
@@ -1441,6 +1481,8 @@ def _check_shares(options: Any) -> None:
         raise UserError(
             "--plan-audit draws a sample and ends; give --audit, --compare and --output when it is labelled."
         )
+    if options.model and options.plan_audit:
+        say("note: --model is not used: a sample is drawn from the predictions alone.")
     if options.compare and not options.by:
         raise UserError("--compare takes groups of --by. Name its columns.")
     for name, path in (("--output", options.output), ("--plan-audit", options.plan_audit)):
@@ -1454,14 +1496,25 @@ def _check_shares(options: Any) -> None:
 def print_plan(plan: "AuditPlan", path: Path) -> None:
     """What an audit takes for each group, and what to do next."""
     table = Table(title="Sentences to label", title_justify="left", box=None, pad_edge=False)
-    for name in (", ".join(plan.by) or "group", "sentences", "of", "documents", "of", "expected ±", "design effect"):
+    for name in (
+        ", ".join(plan.by) or "group",
+        "sentences",
+        "of",
+        "documents",
+        "of",
+        "expected ±",
+        "set by",
+        "design effect",
+    ):
         table.add_column(escape(name), justify="right" if table.columns else "left", overflow="fold")
     for group in plan.groups[:_SHOWN]:
         counts = (group.sentences, group.of_sentences, group.documents, group.of_documents)
         width = "–" if group.half_width is None else f"{100 * group.half_width:.1f} points"
         effect = "–" if group.design_effect is None else f"{group.design_effect:.1f}"
-        table.add_row(escape(group.name), *(f"{count:,}" for count in counts), width, effect)
+        table.add_row(escape(group.name), *(f"{count:,}" for count in counts), width, group.limit or "–", effect)
     out.print(table)
+    for rule in plan.rules:
+        out.print(rule, style="dim", markup=False, soft_wrap=True)
     if len(plan.groups) > _SHOWN:
         say(f"… and {len(plan.groups) - _SHOWN} more groups.")
     for note in dict.fromkeys(group.note for group in plan.groups if group.note):
@@ -1506,7 +1559,10 @@ def _print_shares(shares: "Shares") -> None:
     for group in shares.groups[:_SHOWN]:
         figures = [told(group, place) for place in range(len(shares.labels))]
         table.add_row(escape(group.name), f"{group.sentences:,}", f"{group.documents:,}", *figures)
-    _wide(shares.labels).print(table, "")
+    _wide(shares.labels).print(table)
+    for rule in shares.rules:
+        out.print(rule, style="dim", markup=False, soft_wrap=True)
+    out.print()
     if len(shares.groups) > _SHOWN:
         say(f"… and {len(shares.groups) - _SHOWN} more groups: write them with --output.")
 

@@ -273,7 +273,10 @@ def _jsonl_rows(stream: IO[str], path: str, first: int) -> Iterator[Row | BadRow
 
 def _csv_rows(stream: IO[str], path: str, delimiter: str) -> Iterator[Row | BadRow]:
     csv.field_size_limit(2**31 - 1)
-    reader = csv.reader(stream, delimiter=delimiter, strict=True)
+    begin = stream.readline()
+    if delimiter == ",":
+        delimiter = _delimiter(begin)
+    reader = csv.reader(itertools.chain([begin] if begin else [], stream), delimiter=delimiter, strict=True)
     try:
         header = next(reader)
     except StopIteration:
@@ -309,6 +312,18 @@ def _csv_rows(stream: IO[str], path: str, delimiter: str) -> Iterator[Row | BadR
             yield BadRow(path, start, reason, delimiter.join(fields))
         else:
             yield Row(dict(zip(header, fields, strict=True)), path, start)
+
+
+def _delimiter(header: str) -> str:
+    """The comma, unless another mark alone parts the header: spreadsheets write ";" where numbers have the comma.
+
+    csv.Sniffer looks at the text too, and takes a letter for the mark where sentences have none in common.
+    """
+
+    def columns(mark: str) -> int:
+        return len(next(csv.reader([header], delimiter=mark), []))
+
+    return next((mark for mark in ",;\t" if columns(mark) > 1), ",")
 
 
 def _parquet_rows(path: str, first: int) -> Iterator[Row]:
@@ -372,7 +387,7 @@ def read_table(
 
 def missing_column(wanted: str, found: Sequence[str], path: str, option: str) -> UserError:
     hint = ""
-    if len(found) == 1 and any(mark in found[0] for mark in ";|\t"):
+    if len(found) == 1 and "|" in found[0]:
         hint = " The columns seem to be parted by something other than the format's own mark."
     return UserError(
         f"{display_name(path)}: no column '{wanted}'. Columns found: {', '.join(map(repr, found)) or 'none'}. "

@@ -126,9 +126,7 @@ class CheckpointClassifier:
             labels = [config.id2label[place] for place in range(config.num_labels)]
         codebook = read_codebook(source, labels)
         if codebook.label_names != labels:
-            raise UserError(
-                f"--model {name}: codebook.yaml and config.json name different labels; the folder is damaged."
-            )
+            raise UserError(f"{name}: codebook.yaml and config.json name different labels; the folder is damaged.")
         calibration = read_calibration(source, labels, graph=loaded.name == "onnx")
         classifier = cls(loaded, codebook=codebook, facts=facts, calibration=calibration)
         classifier.reference = read_reference(ModelLayout(source).reference, loaded.hidden_size)
@@ -206,6 +204,12 @@ class CheckpointClassifier:
         return graph_files(self.source) if self.runtime.name == "onnx" else weights_of(self.source)
 
     @property
+    def lacks_graph(self) -> bool:
+        """Whether it computes in PyTorch on a CPU because its folder holds no graph."""
+        on_cpu = isinstance(self.runtime, TorchRuntime) and self.runtime.model.device.type == "cpu"
+        return on_cpu and self.source is not None and not has_graph(self.source)
+
+    @property
     def batch_size(self) -> int:
         """Sentences that are computed together at most; a quantised graph takes one by one whatever this says."""
         return self.runtime.batch_size
@@ -251,14 +255,14 @@ class CheckpointClassifier:
 
         Raises:
             TypeError: something that is not a string.
-            UserError: a label in ``among`` that the model does not have.
+            UserError: a sentence of nothing but blanks, or a label in ``among`` that the model does not have.
         """
         if isinstance(sentences, str):
             return next(iter(self.stream([sentences], among=among, abstain_below=abstain_below)))
         return list(self.stream(sentences, among=among, abstain_below=abstain_below))
 
     def predict_proba(self, sentences: Iterable[str]) -> Array:
-        """Array of all labels: float32 array of shape (n sentences, n labels)."""
+        """Array of all labels: float32 array of shape (n sentences, n labels). Errors are those of ``predict``."""
         windows = [self._scores(window).probabilities for window in _windows(sentences)]
         return np.concatenate(windows) if windows else np.empty((0, len(self.classes_)), np.float32)
 
@@ -306,9 +310,10 @@ class CheckpointClassifier:
             among: as in ``predict``.
 
         Raises:
-            UserError: the model does not have the label, or its tokenizer gives no offsets.
+            UserError: nothing but blanks, the model does not have the label, or its tokenizer gives no offsets.
             MissingExtraError: captum is not installed.
         """
+        _sentence(0, text)
         return explain(self, text, label, steps=steps, among=among)
 
     def score(self, sentences: Sequence[str], labels: Sequence[str]) -> float:
@@ -340,9 +345,6 @@ class CheckpointClassifier:
 
     def _scores(self, sentences: Sequence[str]) -> Scores:
         """Score one window of sentences, in the order of the input."""
-        for place, sentence in enumerate(sentences):
-            if not isinstance(sentence, str):
-                raise TypeError(f"sentence {place}: expected str, came {type(sentence).__name__}")
         places = {sentence: place for place, sentence in enumerate(dict.fromkeys(sentences))}
         if not self.fold_duplicates or len(places) == len(sentences):
             return self.runtime.score(sentences)
@@ -382,6 +384,17 @@ def renormalise(chosen: Array) -> Array:
 def _windows(sentences: Iterable[str]) -> Iterator[list[str]]:
     if isinstance(sentences, str):
         raise TypeError("expected an iterable of sentences, came one string; use predict(text) for one")
-    iterator = iter(sentences)
-    while window := list(itertools.islice(iterator, WINDOW)):
+    checked = itertools.starmap(_sentence, enumerate(sentences))
+    while window := list(itertools.islice(checked, WINDOW)):
         yield window
+
+
+def _sentence(place: int, sentence: object) -> str:
+    if not isinstance(sentence, str):
+        raise TypeError(f"sentence {place}: expected str, came {type(sentence).__name__}")
+    if not sentence.strip():
+        raise UserError(
+            f"sentence {place} (the first is 0): expected text, came {sentence!r}. A label would mean nothing; leave "
+            f"such sentences out."
+        )
+    return sentence

@@ -41,6 +41,9 @@ class ModelFacts(BaseModel):
         path.write_text(json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
+_TRAIN = "Train one: conflict-framing train --output RUN (in Python: train_classifier(…, output=RUN))"
+
+
 def has_ready_model() -> bool:
     """Whether the package came with a model."""
     return ModelLayout(READY).config.exists()
@@ -67,11 +70,11 @@ def find_model(name: str | Path | None) -> Path:
                 return folder
         unfinished = " It holds checkpoints of unfinished training." if (path / "checkpoints").exists() else ""
         raise UserError(
-            f"--model {name}: not a model: neither {path}/config.json nor {path}/model/config.json is "
-            f"there.{unfinished} Give the folder that 'conflict-framing train --output' wrote."
+            f"{name}: not a model: neither {path}/config.json nor {path}/model/config.json is "
+            f"there.{unfinished} Give the folder that training wrote (train --output)."
         )
     if path.is_file():
-        raise UserError(f"--model {name}: expected a folder (a run or a model folder), came a file.")
+        raise UserError(f"{name}: expected a folder (a run or a model folder), came a file.")
     text = str(name)
     if text.startswith((".", "/", "~")) or text.count("/") != 1:
         unfinished_run = path.with_name(path.name + ".partial")
@@ -79,15 +82,12 @@ def find_model(name: str | Path | None) -> Path:
             f" There is an unfinished run in {unfinished_run}; finish it with "
             f"'conflict-framing train --resume --output {name}'."
             if unfinished_run.is_dir()
-            else " Train one with 'conflict-framing train --output RUN', or give a hub name (organisation/model)."
+            else f" {_TRAIN}, or give a hub name (organisation/model)."
         )
-        raise UserError(f"--model {name}: no such folder.{hint}")
+        raise UserError(f"{name}: no such folder.{hint}")
     # runs/default is a run that was never trained far more often than a model of somebody called "runs".
     if path.parent.is_dir():
-        raise UserError(
-            f"--model {name}: no such folder in {path.parent}/. "
-            f"Train one with 'conflict-framing train --output {name}'."
-        )
+        raise UserError(f"{name}: no such folder in {path.parent}/. {_TRAIN}.")
     return _from_hub(text)
 
 
@@ -102,7 +102,7 @@ def _from_hub(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=patterns))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        raise hub_failure(name, error, "--model") from None
+        raise hub_failure(name, error, "model") from None
 
 
 def read_facts(folder: Path) -> ModelFacts | None:

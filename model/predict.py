@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..data.articles import OUTLET_OF_TABLES
 from ..data.errors import UserError
 from ..data.files import SyncedFile, partial_of, put_in_place
 from ..data.inputs import find_inputs
@@ -101,6 +102,7 @@ class PredictReport:
         drift: how far the input is from the training text; None where it was not asked for or the model has
             nothing to compare with.
         resumed: how many of the rows had been labelled when the job was resumed.
+        articles: text files, and ``without_year`` those without a date because their dateline has no year.
     """
 
     output: Path
@@ -118,6 +120,8 @@ class PredictReport:
     priors: PriorEstimate | None = None
     drift: Drift | None = None
     resumed: int = 0
+    articles: int = 0
+    without_year: int = 0
 
     def metadata(self, labels: Sequence[str]) -> dict[str, Any]:
         """The sections of ``<output>.meta.json``."""
@@ -169,7 +173,8 @@ def predict_files(
     """Label the rows of files, in order, into one predictions file, in constant memory.
 
     Text files are articles: they are split into sentences, a row each, with ``document``,
-    ``sentence`` (counts from 1), ``start`` and ``end`` (character offsets). Tables keep their
+    ``sentence`` (counts from 1), ``start`` and ``end`` (character offsets), ``kind`` (headline, heading, body), and
+    ``outlet``, ``date`` and ``place`` as far as the dateline tells, which is cut off. Tables keep their
     columns; one whose name a prediction needs becomes ``input_<name>``. Rows that cannot be labelled
     go to ``<output>.rejected.jsonl`` with the reason. ``<output>.meta.json`` tells model, options, counts,
     drift, and what was done besides labelling (abstention, adapted probabilities); a Parquet file has the same
@@ -210,6 +215,7 @@ def predict_files(
             sources, survey = _open_job(output, folder, job, found, options, overwrite, resume, on_progress)
             task = _Task(classifier, options, report, folder, on_progress, sources, survey)
             report.resumed = folder.rows_done
+            report.articles, report.without_year = survey.articles, survey.without_year
             task.label(engine or LocalEngine())
             if _facts_of_inputs(found) != job["inputs"]:
                 raise UserError(
@@ -552,6 +558,9 @@ def check_paths(
                 raise UserError(f"{path} is an input too, and would be lost. Name another {option}.")
         if options.input_format is None:
             format_of(source)
+    kinds = {options.input_format or ("text" if source == STDIN else format_of(source)) for source in found}
+    if options.outlet and "text" not in kinds:
+        raise UserError(OUTLET_OF_TABLES)
     folder = JobFolder(partial_of(output))
     if folder.path.exists() and not folder.is_ours:
         raise UserError(f"{folder.path} exists, and is no unfinished work of this command. Move it away.")

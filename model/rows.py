@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..data.articles import Article, article_rows, parse_article
 from ..data.errors import UserError
 from ..data.files import SyncedFile, put_in_place
 from ..data.inputs import find_inputs
@@ -42,11 +43,15 @@ class ReadOptions:
         encoding: of text formats.
         input_format: overrides what the names of the inputs say; standard input needs it, and is
             taken as the text of an article without.
+        outlet: of articles in text files; None takes what the brackets of a dateline tell.
+        year: of datelines that tell a day and no year.
     """
 
     text_column: str = "text"
     encoding: str = "utf-8"
     input_format: Format | None = None
+    outlet: str | None = None
+    year: int | None = None
 
 
 @dataclass(frozen=True)
@@ -78,33 +83,47 @@ class Source:
         copy = next((path for path in copies if path.exists()), None) or _spool(copies[0])
         return cls(str(copy), display_name(STDIN), kind)
 
-    def rows(self, reading: ReadOptions, first: int = 0) -> Iterator[Row | BadRow]:
+    def rows(
+        self, reading: ReadOptions, first: int = 0, on_article: Callable[[Article], None] = lambda article: None
+    ) -> Iterator[Row | BadRow]:
         """Its records, without the first so many.
+
+        Args:
+            reading: how.
+            first: pass over so many.
+            on_article: called with the article that a text file holds (with the first piece of a long one).
 
         Raises:
             UserError: it cannot be read as a whole.
         """
         try:
             if self.format == "text":
-                yield from itertools.islice(self._sentences(reading), first, None)
+                yield from itertools.islice(self._sentences(reading, on_article), first, None)
             else:
                 yield from read_table(self.path, encoding=reading.encoding, format=self.format, first=first)
         except UserError as error:
             raise UserError(str(error).replace(self.path, self.name)) from None
 
-    def _sentences(self, reading: ReadOptions) -> Iterator[Row]:
+    def _sentences(self, reading: ReadOptions, on_article: Callable[[Article], None]) -> Iterator[Row]:
+        pieces = text_pieces(self.path, reading.encoding)
+        _, piece = next(pieces)
+        article = parse_article(piece, document=self.name, outlet=reading.outlet, year=reading.year)
+        on_article(article)
+        rows = article_rows(article)
         number = 0
-        for offset, piece in text_pieces(self.path, reading.encoding):
+        for number, values in enumerate(rows, start=1):
+            yield Row(_text_last(values, reading.text_column), self.name, number)
+        for offset, piece in pieces:  # of a text too long to be one article in memory
             for span in split_sentences(piece):
                 number += 1
-                values = {
-                    "document": self.name,
-                    "sentence": number,
-                    "start": offset + span.start,
-                    "end": offset + span.end,
-                    reading.text_column: span.text,
-                }
-                yield Row(values, self.name, number)
+                place = {"sentence": number, "start": offset + span.start, "end": offset + span.end, "kind": "body"}
+                values = {**rows[0], **place, "text": span.text}
+                yield Row(_text_last(values, reading.text_column), self.name, number)
+
+
+def _text_last(values: dict[str, Any], column: str) -> dict[str, Any]:
+    text = values.pop("text")
+    return {**values, column: text}
 
 
 def _spool(copy: Path) -> Path:
@@ -128,10 +147,17 @@ class Survey:
     Attributes:
         counts: of each source the number of its rows.
         columns: names in order, with their Arrow types.
+        articles: text files, and ``without_year`` those without a date because their dateline has no year.
     """
 
     counts: list[int] = field(default_factory=list)
     columns: dict[str, Any] = field(default_factory=dict)
+    articles: int = 0
+    without_year: int = 0
+
+    def count(self, article: Article) -> None:
+        self.articles += 1
+        self.without_year += article.lacks_year
 
     @property
     def rows(self) -> int:
@@ -141,14 +167,21 @@ class Survey:
         import pyarrow
 
         schema = pyarrow.schema(list(self.columns.items())).serialize().to_pybytes()
-        return {"counts": self.counts, "columns": base64.b64encode(schema).decode("ascii")}
+        columns = base64.b64encode(schema).decode("ascii")
+        return {
+            "counts": self.counts,
+            "columns": columns,
+            "articles": self.articles,
+            "without_year": self.without_year,
+        }
 
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> "Survey":
         import pyarrow.ipc
 
         schema = pyarrow.ipc.read_schema(pyarrow.py_buffer(base64.b64decode(told["columns"])))
-        return cls(told["counts"], {name: schema.field(name).type for name in schema.names})
+        columns = {name: schema.field(name).type for name in schema.names}
+        return cls(told["counts"], columns, told["articles"], told["without_year"])
 
 
 def survey_sources(
@@ -175,7 +208,7 @@ def survey_sources(
             schema = parquet_schema(source.path)
             found = dict.fromkeys(schema)
             columns.give(schema)
-        for row in source.rows(reading):
+        for row in source.rows(reading, on_article=survey.count):
             rows += 1
             if isinstance(row, Row) and source.format != "parquet":
                 columns.see(row.values, found)

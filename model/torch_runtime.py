@@ -61,12 +61,12 @@ class TorchRuntime:
         """
         if not weights_of(source):
             raise UserError(
-                f"--model {name}: no .safetensors weights in {source}. Either the folder is incomplete, or its "
+                f"{name}: no .safetensors weights in {source}. Either the folder is incomplete, or its "
                 f"weights are pickled, and those are not loaded."
             )
         if not any((source / file).exists() for file in TOKENIZER_FILES):
             raise UserError(
-                f"--model {name}: no tokenizer in {source} (expected one of {', '.join(TOKENIZER_FILES)}). "
+                f"{name}: no tokenizer in {source} (expected one of {', '.join(TOKENIZER_FILES)}). "
                 f"The folder is incomplete; copy it whole."
             )
         try:
@@ -82,7 +82,7 @@ class TorchRuntime:
                 )
                 tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, local_files_only=True)
             except (OSError, ValueError, KeyError, SafetensorError) as error:
-                raise UserError(f"--model {name}: {source} cannot be loaded: {error}") from None
+                raise UserError(f"{name}: {source} cannot be loaded: {error}") from None
         return cls(model.to(pick_device(device)), tokenizer, max_length)
 
     @property

@@ -127,7 +127,7 @@ def load_teacher(
     try:
         classifier = CheckpointClassifier.from_pretrained(name, device=device, runtime="torch")
     except UserError as error:
-        raise UserError(str(error).replace("--model ", "--teacher ", 1)) from None
+        raise UserError(f"--teacher: {error}") from None
     if classifier.classes_ != corpus.label_names:
         raise UserError(
             f"--teacher {name}: it has the labels {', '.join(classifier.classes_)}, the corpus has "

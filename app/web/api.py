@@ -138,12 +138,14 @@ def _add_pages(app: FastAPI) -> None:
         return page
 
     @app.get("/api", include_in_schema=False, response_class=HTMLResponse)
-    def documentation() -> str:
+    def documentation(request: Request) -> str:
         """The OpenAPI document as a page; those that FastAPI offers need scripts from elsewhere."""
         environment = Environment(
             loader=PackageLoader("conflict_framing.web"), autoescape=True, undefined=StrictUndefined
         )
-        return environment.get_template("api.html.j2").render(api=app.openapi(), operations=_operations(app.openapi()))
+        return environment.get_template("api.html.j2").render(
+            api=app.openapi(), operations=_operations(app.openapi()), address=str(request.base_url).rstrip("/")
+        )
 
 
 def _operations(api: dict[str, Any]) -> list[dict[str, Any]]:
@@ -508,7 +510,7 @@ def _add_audits(app: FastAPI, jobs: Jobs, findings: JobFindings, limits: Limits)
             )
             for group in plan.groups
         ]
-        return schemas.AuditPlanInfo(sentences=plan.sentences, groups=groups)
+        return schemas.AuditPlanInfo(sentences=plan.sentences, rules=plan.rules, groups=groups)
 
     @app.get(
         "/api/v1/jobs/{id}/audit/plan/{file}",

@@ -12,7 +12,7 @@ from conflict_framing.analysis.audit import AuditPlan, plan_audit, read_audit
 from conflict_framing.analysis.claims import Claims, Figure
 from conflict_framing.analysis.findings import Findings, Known, figure_told, find, headline, read_for_findings, told
 from conflict_framing.analysis.pictures import Picture
-from conflict_framing.analysis.shares import GroupShares, Shares
+from conflict_framing.analysis.shares import TOO_FEW, GroupShares, Shares
 from conflict_framing.analysis.table import NOT_GIVEN, PERIODS, PredictionTable, period_of
 from conflict_framing.data import UserError
 from conflict_framing.model import CheckpointClassifier
@@ -177,6 +177,7 @@ def findings_json(findings: Findings) -> dict[str, Any]:
         "headline": headline(findings),
         "notes": findings.notes,
         "groups": [_group(shares, group) for group in shares.groups],
+        "rules": {short: shares.rule(short) for short in (TOO_FEW, "no interval") if shares.rule(short)},
         "claims": _claims(findings.claims),
         "pictures": [
             {

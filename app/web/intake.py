@@ -20,17 +20,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from conflict_framing.analysis.articles import (
-    FEWEST_SENTENCES,
-    Article,
-    ArticleColumns,
-    ArticleFile,
-    article_rows,
-    is_html,
-    parse_article,
-    read_html,
-)
+from conflict_framing.analysis.articles import FEWEST_SENTENCES, ArticleColumns, ArticleFile, is_html, read_html
 from conflict_framing.data import UserError, split_sentences
+from conflict_framing.data.articles import Article, article_rows, parse_article
 from conflict_framing.data.tables import (
     BadRow,
     Format,

@@ -187,12 +187,14 @@ class SharesInfo(BaseModel):
     headline: str
     notes: list[str]
     groups: list[GroupInfo]
+    rules: dict[str, str] = Field(description="what the words in told mean where there is no interval")
     claims: ClaimsInfo
     pictures: list[PictureInfo]
 
 
 class GroupPlanInfo(BaseModel):
     name: str
+    limit: str = Field(description="what set the number of sentences; empty where none are drawn for the group")
     sentences: int = Field(description="to label")
     of_sentences: int
     documents: int = Field(description="that they are of, in expectation")
@@ -204,6 +206,7 @@ class GroupPlanInfo(BaseModel):
 
 class AuditPlanInfo(BaseModel):
     sentences: int
+    rules: list[str] = Field(description="what the limits mean")
     groups: list[GroupPlanInfo]
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from conflict_framing.analysis.articles import Article, ArticleSentence
 from conflict_framing.analysis.sources import PARSER, attribute, load_parser
+from conflict_framing.data.articles import Article, ArticleSentence
 
 
 def names_sources() -> bool:

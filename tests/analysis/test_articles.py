@@ -8,8 +8,9 @@ import pyarrow.parquet
 import pytest
 
 from conflict_framing.analysis import Article, ArticleColumns, article_rows, parse_article, read_articles
-from conflict_framing.analysis.articles import find_dateline, read_html
+from conflict_framing.analysis.articles import read_html
 from conflict_framing.data import UserError
+from conflict_framing.data.articles import find_dateline
 from conflict_framing.data.tables import BadRow
 
 from ..conftest import write_jsonl
@@ -76,6 +77,52 @@ def test_datelines(text: str, place: str, date: str | None) -> None:
     assert found is not None
     assert (found.place, found.date) == (place, date)
     assert text[len(found.text) :].startswith(("It rained", "Russia announced", "The ministry"))
+
+
+@pytest.mark.parametrize(
+    ("text", "outlet"),
+    [
+        ("KYIV (Herald) — It rained.", "Herald"),
+        ("MOSCOW, May 3 (Interfax) - It rained.", "Interfax"),
+        ("GORI, Georgia, Aug. 14, 2008 (Agence France-Presse) — It rained.", "Agence France-Presse"),
+        ("PARIS (the Voice of the Gulf) — It rained.", "the Voice of the Gulf"),
+        ("PARIS (Updates with quotes) — It rained.", None),
+        ("PARIS (Corrected) — It rained.", None),
+        ("PARIS (by telephone) — It rained.", None),
+        ("(Bogotá) – It rained.", None),
+        ("PARIS, 3 May — It rained.", None),
+    ],
+)
+def test_the_outlet_stands_in_the_brackets_of_a_dateline(text: str, outlet: str | None) -> None:
+    found = find_dateline(text)
+    assert found is not None and found.outlet == outlet
+    assert parse_article(text).outlet == outlet
+    assert parse_article(text, outlet="Own").outlet == "Own"
+
+
+def test_a_year_is_never_guessed() -> None:
+    without, named = "KYIV, Feb. 29 (Herald) — It rained.", "KYIV, 3 May 2021 — It rained."
+    article = parse_article(without)
+    assert article.date is None and article.lacks_year
+    assert parse_article(without, year=2024).date == "2024-02-29"
+    assert parse_article(without, year=2023).date is None  # there was no such day
+    assert not parse_article(without, year=2024).lacks_year
+    assert not parse_article(without, date="2020").lacks_year
+    article = parse_article(named, year=1999)
+    assert article.date == "2021-05-03" and not article.lacks_year
+    assert not parse_article("KYIV (Herald) — It rained.").lacks_year
+
+
+def test_outlet_and_year_of_files_and_a_column_wins(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("KYIV, May 3 (Herald) — It rained.", "utf-8")
+    row = {"text": "KYIV, May 3 (Herald) — It rained.", "document": "r", "outlet": "Column"}
+    write_jsonl(tmp_path / "b.jsonl", [row, {**row, "document": "s", "outlet": ""}])
+    (tmp_path / "c.html").write_text(PAGE, "utf-8")
+    found = articles(tmp_path)
+    assert [a.outlet for a in found] == ["Herald", "Column", "Herald", "Valley News"]
+    found = articles(tmp_path, outlet="Own", year=2021)
+    assert [a.outlet for a in found] == ["Own", "Column", "Herald", "Own"]
+    assert [a.date for a in found[:3]] == ["2021-05-03"] * 3
 
 
 @pytest.mark.parametrize(

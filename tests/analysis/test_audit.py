@@ -11,6 +11,7 @@ from conflict_framing import UserError
 from conflict_framing.analysis.audit import intra_document_correlation, plan_audit, read_audit, write_audit
 from conflict_framing.analysis.shares import FEWEST_AUDITED, prediction_powered
 from conflict_framing.analysis.table import PredictionTable, read_predictions
+from conflict_framing.model.metadata import metadata_file
 
 LABELS = ["calm", "attack", "none"]
 
@@ -93,6 +94,42 @@ def test_a_sample_is_drawn_blind_labelled_and_read_back(
         assert (np.diff(group.intervals).ravel() / 2).max() < 0.11  # ±8 points were planned
 
 
+def test_an_audit_comes_back_from_a_european_spreadsheet(
+    predictions: tuple[PredictionTable, np.ndarray], tmp_path: Path
+) -> None:
+    table, truth = predictions
+    path = planned(table, tmp_path / "audit.csv")
+    rows = filled(path, truth)
+    expected = read_audit(path, table)
+    with path.open("w", encoding="utf-8-sig", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]), delimiter=";")
+        writer.writeheader()
+        writer.writerows(
+            {n: v.replace(".", ",") if n == "inclusion_probability" else v for n, v in r.items()} for r in rows
+        )
+    found = read_audit(path, table)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    np.testing.assert_array_equal(found.probabilities, expected.probabilities)
+
+
+def test_the_plan_takes_the_column_that_predict_was_told(tmp_path: Path) -> None:
+    path, _ = predictions_file(tmp_path / "predictions.jsonl")
+    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    renamed = [{("statement" if name == "text" else name): value for name, value in row.items()} for row in lines]
+    path.write_text("".join(json.dumps(row) + "\n" for row in renamed), "utf-8")
+    with pytest.raises(UserError, match=r"no column 'text'.*--text-column"):
+        read_predictions([path], ["outlet"])
+    metadata_file(path).write_text(json.dumps({"options": {"text_column": "statement"}}), "utf-8")
+    table = read_predictions([path], ["outlet"])
+    drawn = read_csv(planned(table, tmp_path / "audit.csv"))
+    assert all(row["text"].removeprefix("'") == renamed[int(row["row"]) - 1]["statement"] for row in drawn)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
 def test_a_plan_is_drawn_the_same_again_and_another_seed_draws_others(
     predictions: tuple[PredictionTable, np.ndarray],
 ) -> None:
@@ -109,6 +146,21 @@ def test_shorter_intervals_take_more_sentences(predictions: tuple[PredictionTabl
     assert "too few documents" in plan.groups[0].note
     assert plan.groups[0].half_width is not None and plan.groups[0].half_width > 0.01
     assert plan.sentences < len(table)
+
+
+def test_the_plan_names_what_set_the_number(predictions: tuple[PredictionTable, np.ndarray]) -> None:
+    table, _ = predictions
+    fine, coarse = (plan_audit(table, [], width) for width in (0.07, 0.4))
+    assert [group.limit for group in fine.groups] == ["half-width"] and fine.rules == []
+    assert coarse.groups[0].limit in ("30 documents", "40 sentences")
+    (rule,) = coarse.rules
+    assert rule.startswith(coarse.groups[0].limit)
+    whole = plan_audit(table, [], 0.4, by_document=True)
+    assert whole.groups[0].limit == "30 documents" and whole.groups[0].documents >= FEWEST_AUDITED
+    assert whole.rules == [
+        "30 documents: an interval takes 30 audited documents; 36 are drawn on average, so that chance seldom leaves "
+        "too few."
+    ]
 
 
 def test_planned_half_widths_are_reached_on_average(tmp_path: Path) -> None:
@@ -210,6 +262,7 @@ def test_small_groups_share_a_stratum_and_are_told(tmp_path: Path) -> None:
     table = read_predictions([path], ["outlet"])
     plan = plan_audit(table, ["outlet"], 0.1)
     assert [group.note.startswith("too few documents") for group in plan.groups] == [False, True]
+    assert plan.groups[1].limit == ""
     assert sum(len(stratum.rows) for stratum in plan.strata) == len(table)
     few = read_predictions([predictions_file(tmp_path / "few.jsonl", n_documents=20)[0]], ["outlet"])
     with pytest.raises(UserError, match="coarser groups"):

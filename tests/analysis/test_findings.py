@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from conflict_framing import UserError
 from conflict_framing.analysis import findings_of, write_findings
 from conflict_framing.analysis.audit import plan_audit, write_audit
 from conflict_framing.analysis.findings import headline, percent, read_for_findings, to_html, told
-from conflict_framing.analysis.pictures import all_periods, over_time
+from conflict_framing.analysis.pictures import all_periods, claims_picture, over_time, side_by_side
 from conflict_framing.data import Codebook, split_sentences
 from conflict_framing.data.tables import neutralised
 from conflict_framing.model.calibration import Calibration
@@ -170,6 +171,12 @@ def test_an_audit_takes_the_models_place(folder: Path, tmp_path: Path) -> None:
         assert told(group, 0) == f"{percent(group.shares[0])} {told(group, 0).split(' % ')[1]}"
     page = to_html(findings)
     assert "Audited" in page and "λ of power tuning" in page and "Model-based" not in page
+    assert "too few:" not in page
+    few = findings_of([folder / "p.jsonl"], ["outlet", "quarter"], audit=tmp_path / "audit.csv", model=folder / "model")
+    assert few.notes[-1] == "--model gives no more than the labels' titles: the shares come from the audit."
+    assert {told(group, 0) for group in few.shares.groups if group.audited_documents < 30} == {"too few"}
+    page = to_html(few)
+    assert page.count("too few: under 30 audited documents in the group") == 1 and "audited documents)" not in page
 
 
 def test_what_is_missing_is_told(folder: Path, tmp_path: Path) -> None:
@@ -227,6 +234,33 @@ def test_pictures_fit_the_page_and_are_the_same_each_time(folder: Path) -> None:
     assert title == "=agency"
     assert "currentcolor" in drawn and "#23262b" not in drawn  # readable on dark ground
     assert drawn == picture.to_svg()[0][1]
+
+
+def test_groups_have_one_order_in_all_panels(folder: Path) -> None:
+    from matplotlib.figure import Figure
+
+    findings = findings_of([folder / "p.jsonl"], ["outlet", "quarter"], model=folder / "model")
+    picture = side_by_side(findings.shares, Codebook.bundled())
+    assert picture is not None and len(picture.panels) == 3
+    orders = []
+    for panel in picture.panels:
+        axes = Figure().add_subplot()
+        panel.draw(axes)
+        orders.append([label.get_text() for label in axes.get_yticklabels()])
+    assert orders[0] == orders[1] == orders[2] and len(orders[0]) == 4
+    assert "in the order of their stabilisation claims" in picture.caption
+
+
+def test_a_picture_without_titles_of_panels_has_no_room_for_them(folder: Path, tmp_path: Path) -> None:
+    from matplotlib.pyplot import imread
+
+    findings = findings_of([folder / "p.jsonl"], ["quarter"], model=folder / "model")
+    picture = claims_picture(findings.claims, Codebook.bundled())
+    assert picture is not None and [panel.title for panel in picture.panels] == ["Kelmar"]
+    bare = replace(picture, name="bare", panels=[replace(picture.panels[0], title="")])
+    titled, untitled = (imread(one.write(tmp_path)[0]) for one in (picture, bare))
+    assert titled.shape[0] - untitled.shape[0] == 45  # 0.3 inches at 150 dots
+    assert titled.shape[1] == untitled.shape[1]
 
 
 def test_periods_between_the_first_and_the_last() -> None:

@@ -131,6 +131,10 @@ def test_groups_with_few_audited_documents_have_too_few() -> None:
     assert large.shares is not None and large.note == ""
     assert small.shares is None and small.intervals is None
     assert small.note == f"too few ({small.audited_documents} audited documents)"
+    assert prediction_powered(table, ["outlet"], audit).rules == [
+        "too few: under 30 audited documents in the group, the fewest for an estimate."
+    ]
+    assert prediction_powered(table, [], audit).rules == []
     with pytest.raises(UserError, match="nothing to compare"):
         prediction_powered(table, ["outlet"], audit).difference(["small"], ["large"])
 
@@ -193,6 +197,9 @@ def test_few_documents_give_a_share_and_no_interval() -> None:
     assert group.shares is not None and group.shares.sum() == pytest.approx(1)
     assert group.intervals is None and group.em_intervals is None
     assert group.note == "too few documents for an interval (9)"
+    assert prior_corrected(table, [], calibration).rules == [
+        "too few: under 10 documents in the group, the fewest for an interval."
+    ]
 
 
 def test_a_refuted_assumption_gives_no_interval() -> None:
@@ -203,6 +210,9 @@ def test_a_refuted_assumption_gives_no_interval() -> None:
     (group,) = prior_corrected(table, [], calibration).groups
     assert group.intervals is None
     assert "errs differently" in group.note
+    assert prior_corrected(table, [], calibration).rules == [
+        "no interval: the model errs differently in the group than on its calibration part."
+    ]
 
 
 def table_of(probabilities: np.ndarray, documents: np.ndarray) -> PredictionTable:

@@ -104,6 +104,22 @@ def test_what_is_no_predictions_file_is_told(
         read_predictions([write(tmp_path / "p.jsonl", rows)], by)
 
 
+def test_articles_and_a_table_in_one_file_have_the_columns_of_both(tmp_path: Path) -> None:
+    rows = [row(document="a"), row(document="t", outlet="wire", date="2024-05-31")]
+    path = write(tmp_path / "p.jsonl", rows)
+    table = read_predictions([path], ["outlet", "month"])
+    groups = table.groups(["outlet", "month"])
+    assert [groups.keys[code] for code in groups.codes] == [("", ""), ("wire", "2024-05")]
+    with pytest.raises(UserError, match=r"no column 'place' to group by\. Columns found: .*'document'.*'outlet'"):
+        read_predictions([path], ["place"])
+
+
+def test_an_unlabelled_file_is_to_be_labelled_first(tmp_path: Path) -> None:
+    path = write(tmp_path / "in.jsonl", [{"text": "a"}])
+    with pytest.raises(UserError, match=r"conflict-framing predict \S+in\.jsonl --output predictions\.jsonl"):
+        read_predictions([path])
+
+
 def test_files_of_two_models_are_refused(tmp_path: Path) -> None:
     other = {name.replace("attack", "move"): value for name, value in row().items()}
     files = [write(tmp_path / "one.jsonl", [row()]), write(tmp_path / "two.jsonl", [other])]

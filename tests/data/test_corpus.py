@@ -100,7 +100,7 @@ def test_missing_column_lists_the_columns(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no column 'text'. Columns found: 'sentence', 'label'.*--text-column"):
         load_corpus(path)
     assert load_corpus(path, text_column="sentence", codebook=Codebook.bundled()).texts == ["a"]
-    path.write_text("text;label\na;none\n", "utf-8")
+    path.write_text("text|label\na|none\n", "utf-8")
     with pytest.raises(UserError, match="parted by something other"):
         load_corpus(path)
 

@@ -140,6 +140,20 @@ def test_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
     assert [row.values for row in read_table(path)] == [{"text": "ä"}]
 
 
+def test_a_csv_as_spreadsheets_write_it_in_europe(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes('text;"share; in all"\r\n"Calm, he said; ""yes""";0,5\r\n'.encode("utf-8-sig"))
+    (row,) = read_table(tmp_path / "a.csv")
+    assert isinstance(row, Row)
+    assert row.values == {"text": 'Calm, he said; "yes"', "share; in all": "0,5"}
+    assert row.line == 2
+    (tmp_path / "a.csv").write_text("text\tn\ncalm, he said\t1\n", "utf-8")
+    (row,) = read_table(tmp_path / "a.csv")
+    assert isinstance(row, Row) and row.values == {"text": "calm, he said", "n": "1"}
+    (tmp_path / "a.csv").write_text('text,"a;b"\ncalm,1\n', "utf-8")
+    (row,) = read_table(tmp_path / "a.csv")
+    assert isinstance(row, Row) and row.values == {"text": "calm", "a;b": "1"}
+
+
 def test_wrong_encoding_names_the_byte_and_the_line(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes("text\nfine\ncafé\n".encode("cp1252"))

@@ -111,6 +111,17 @@ def test_wrong_types_are_refused(classifier: CheckpointClassifier) -> None:
         classifier.predict_proba("one string")
 
 
+def test_blank_sentences_are_refused_with_their_place(classifier: CheckpointClassifier) -> None:
+    with pytest.raises(UserError, match=r"sentence 0 \(the first is 0\): expected text, came ''"):
+        classifier.predict("")
+    later = ["calm"] * WINDOW + [" \n"]
+    with pytest.raises(UserError, match=rf"sentence {WINDOW} .*expected text, came ' \\n'"):
+        classifier.predict_proba(later)
+    with pytest.raises(UserError, match="sentence 0"):
+        classifier.explain(" ")
+    assert classifier.predict([]) == []
+
+
 def test_saved_folder_loads_again_with_facts_and_codebook(classifier: CheckpointClassifier, tmp_path: Path) -> None:
     classifier.save_pretrained(tmp_path / "again")
     again = CheckpointClassifier.from_pretrained(tmp_path / "again")
@@ -168,6 +179,9 @@ def test_what_is_no_model_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x", "utf-8")
     with pytest.raises(UserError, match="expected a folder"):
         CheckpointClassifier.from_pretrained(tmp_path / "file")
+    with pytest.raises(UserError) as told:
+        CheckpointClassifier.from_pretrained(tmp_path / "none")
+    assert str(told.value).startswith(f"{tmp_path / 'none'}: no such folder") and "--model" not in str(told.value)
 
 
 def test_device_that_is_not_there(run: Run) -> None:

@@ -10,7 +10,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from conflict_framing.analysis import read_articles
 from conflict_framing.data import UserError
+from conflict_framing.data.articles import article_rows
 from conflict_framing.data.tables import read_table
 from conflict_framing.model import CheckpointClassifier
 from conflict_framing.model import predict as predict_module
@@ -155,6 +157,41 @@ def test_articles_become_rows_with_offsets(classifier: CheckpointClassifier, tmp
     assert rows[0]["document"] == str(tmp_path / "a.txt")
     assert article[int(str(rows[1]["start"])) : int(str(rows[1]["end"]))] == "Then a raid\nbegan at 5 p.m. Monday."
     assert rows[1]["text"] == "Then a raid began at 5 p.m. Monday."
+
+
+def test_articles_are_read_as_for_sources(classifier: CheckpointClassifier, tmp_path: Path) -> None:
+    article = "Calm returns\n\nKYIV, May 3 (Herald) — The town was calm. Then a raid began.\n"
+    (tmp_path / "a.txt").write_text(article, "utf-8")
+    (tmp_path / "b.txt").write_text("The town was calm.", "utf-8")
+    inputs, output = [tmp_path / "a.txt", tmp_path / "b.txt"], tmp_path / "out.jsonl"
+    report = predict_files(classifier, inputs, output)
+    assert (report.articles, report.without_year) == (2, 1)
+    rows = values(output)
+    expected = [row for path in inputs for row in article_rows(next(iter(read_articles([path]))))]  # type: ignore[arg-type]
+    assert [{name: row[name] for name in expected[0]} for row in rows] == expected
+    assert [row["kind"] for row in rows] == ["headline", "body", "body", "body"]
+    assert (rows[1]["text"], rows[1]["outlet"], rows[1]["date"]) == ("The town was calm.", "Herald", None)
+    assert article[rows[1]["start"] : rows[1]["end"]] == rows[1]["text"]  # type: ignore[misc]
+    options = PredictOptions(outlet="Own", year=2021)
+    report = predict_files(classifier, inputs, output, options=options, overwrite=True)
+    assert report.without_year == 0
+    assert [(row["outlet"], row["date"]) for row in values(output)[2:]] == [("Own", "2021-05-03"), ("Own", None)]
+    table = write_jsonl(tmp_path / "t.jsonl", [{"text": "calm"}])
+    with pytest.raises(UserError, match="a table tells it in a column"):
+        predict_files(classifier, [table], tmp_path / "t.csv", options=options)
+
+
+def test_a_text_longer_than_a_piece_keeps_its_offsets(
+    classifier: CheckpointClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conflict_framing.data.tables._TEXT_PIECE", 20)
+    article = "KYIV (Herald) — The town was calm.\n\nThen a raid began.\n\nIt ended.\n"
+    (tmp_path / "a.txt").write_text(article, "utf-8")
+    predict_files(classifier, [tmp_path / "a.txt"], tmp_path / "out.jsonl")
+    rows = values(tmp_path / "out.jsonl")
+    assert [row["sentence"] for row in rows] == [1, 2, 3]
+    assert {(row["outlet"], row["place"], row["kind"]) for row in rows} == {("Herald", "Kyiv", "body")}
+    assert [article[row["start"] : row["end"]] for row in rows] == [row["text"] for row in rows]  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("form", ["text", "jsonl", "csv", "parquet"])

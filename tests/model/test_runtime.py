@@ -158,6 +158,8 @@ def test_auto_picks_the_graph_on_a_cpu(run: Run, exported: Path, monkeypatch: py
     assert load(exported, "onnx").runtime.name == "onnx"
     assert load(exported, "torch").runtime.name == "torch"
     assert load(run.layout.folder).runtime.name == "torch"  # has no graph
+    assert load(run.layout.folder).lacks_graph
+    assert not load(exported).lacks_graph and not load(exported, "torch").lacks_graph
     with pytest.raises(UserError, match=r"--runtime onnx: no graph in .*conflict-framing export"):
         load(run.layout.folder, "onnx")
     with pytest.raises(UserError, match="--runtime onnx runs on the CPU, came --device cuda"):

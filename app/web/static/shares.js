@@ -74,6 +74,7 @@ function figures() {
     h("h2", {}, "Shares"),
     h("p", { class: "soft" }, `Estimated, with 95 % intervals: ${found.method}.`),
     table(),
+    ...rules(found.groups.flatMap((group) => Object.values(group.shares))),
     ...found.pictures.filter((picture) => picture.name !== "claims_against_reports").map(drawn),
     ...claims(),
     h("div", { class: "row" }, files.map((file) => h("a", { class: "button", download: true, href: api.findingsLink(job.id, file, found.asked) }, `Download ${file}`))),
@@ -89,6 +90,12 @@ function cell(figure, counted) {
 
 function scrolled(name, ...content) {
   return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": name }, h("table", {}, content));
+}
+
+// What the words of cells without an interval mean, once below their table.
+function rules(cells) {
+  const told = cells.map((figure) => figure.told);
+  return Object.entries(found.rules).filter(([short]) => told.some((one) => one.includes(short))).map(([, rule]) => h("p", { class: "soft" }, rule));
 }
 
 function table() {
@@ -124,7 +131,7 @@ function claims() {
     drawn(picture),
     h("details", {}, h("summary", {}, "The same as a table"), scrolled("Claims against reports as a table",
       h("thead", {}, h("tr", {}, heads.map((name, place) => h("th", { scope: "col", class: place > 1 ? "number" : "" }, name)))),
-      h("tbody", {}, told.moments.map((one) => h("tr", {}, h("th", { scope: "row" }, one.place || "all"), h("td", {}, one.period), cell(one.claims), cell(one.reports)))))),
+      h("tbody", {}, told.moments.map((one) => h("tr", {}, h("th", { scope: "row" }, one.place || "all"), h("td", {}, one.period), cell(one.claims), cell(one.reports))))), ...rules(told.moments.flatMap((one) => [one.claims, one.reports]))),
   ];
 }
 
@@ -169,7 +176,7 @@ async function draw() {
 }
 
 function planned() {
-  const heads = ["group", "sentences to label", "of documents", "expected", "design effect"];
+  const heads = ["group", "sentences to label", "of documents", "expected", "set by", "design effect"];
   const files = ["audit.csv", "audit.csv.meta.json"];
   const short = plan.groups.filter((group) => group.note && group.half_width !== null);
   return h("div", {},
@@ -177,11 +184,13 @@ function planned() {
     scrolled("The plan",
       h("thead", {}, h("tr", {}, heads.map((name, place) => h("th", { scope: "col", class: place ? "number" : "" }, name)))),
       h("tbody", {}, plan.groups.map((group) => h("tr", {}, h("th", { scope: "row" }, group.name),
-        ...group.half_width === null ? [h("td", { colspan: 4, class: "soft" }, group.note)] : [
+        ...group.half_width === null ? [h("td", { colspan: 5, class: "soft" }, group.note)] : [
           h("td", { class: "number" }, `${count(group.sentences)} of ${count(group.of_sentences)}`),
           h("td", { class: "number" }, `${count(group.documents)} of ${count(group.of_documents)}`),
           h("td", { class: "number" }, `±${(100 * group.half_width).toFixed(1)} points`),
+          h("td", { class: "number" }, group.limit),
           h("td", { class: "number" }, group.design_effect.toFixed(1))])))),
+    ...plan.rules.map((rule) => h("p", { class: "soft" }, rule)),
     h("div", { class: "row" }, files.map((file) => h("a", { class: "button", download: true, href: api.planLink(job.id, file, plan.asked) }, `Download ${file}`))));
 }
 

@@ -235,6 +235,7 @@ def test_groups_with_few_documents_have_too_few(client: Client) -> None:
         ("B", "too few documents for an interval (2)"),
     ]
     assert all(one["told"].endswith("(too few)") for one in told["groups"][0]["shares"].values())
+    assert told["rules"]["too few"].startswith("too few: under 10 documents in the group")
     assert told["notes"][0].startswith("4 of 4 sentences name no document")
 
 
@@ -310,7 +311,7 @@ def test_an_audit_is_drawn_labelled_and_used(client: Client, by_document: bool, 
     asked = {"by": "outlet", "half_width": 0.2, "by_document": by_document}
     plan = client.http.get(f"{base}/audit/plan", params=asked).json()
     assert [group["name"] for group in plan["groups"]] == ["A", "B"]
-    assert all(group["design_effect"] >= 1 for group in plan["groups"])
+    assert all(group["design_effect"] >= 1 and group["limit"] for group in plan["groups"])
     files = {name: client.http.get(f"{base}/audit/plan/{name}", params=asked).text for name in AUDIT}
     assert "/tmp" not in files["audit.csv.meta.json"]
     rows = list(csv.DictReader(io.StringIO(files["audit.csv"])))
@@ -504,7 +505,11 @@ def test_the_openapi_document_and_its_page_tell_every_operation(client: Client) 
     paths = set(document["paths"])
     assert {"/api/v1/predict", "/api/v1/jobs/{id}/download", "/api/v1/annotations"} <= paths
     assert all(path in page for path in paths)
-    assert "http://" not in page.replace("http://127.0.0.1:8000", "") and "https://" not in page
+    address = str(client.http.base_url).rstrip("/")
+    assert page.count(f"{address}/api/v1/jobs/") == 3
+    assert "http://" not in page.replace(address, "") and "https://" not in page
+    elsewhere = client.http.get("/api", headers={"Host": "localhost:9137"}).text
+    assert elsewhere.count("http://localhost:9137/api/v1/jobs/") == 3
 
 
 @pytest.mark.parametrize(("path", "status"), [("/nothing", 404), ("/static/../api.py", 404), ("/api/v1/jobs/x", 404)])
