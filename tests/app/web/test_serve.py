@@ -19,7 +19,7 @@ from conflict_framing.train.fit import Run
     ("arguments", "told"),
     [
         (["--annotations", "labels.csv"], "FILE.jsonl"),
-        (["--model", "nowhere", "--port", "0"], "--model nowhere"),
+        (["--model", "nowhere", "--port", "0"], "nowhere: no such folder"),
         (["--host", "no.such.host.invalid"], "no.such.host.invalid"),
     ],
 )
