@@ -777,6 +777,10 @@ the options, the counts, and how the input compares with the text that the model
 wrong; that holds for text like the corpus, and OUTPUT.meta.json tells where it does not. --queue
 collects the least sure abstained rows in a table with an empty column label, for people to fill.
 
+Where the model folder has a first stage (see 'export --cascade'), it answers the rows that it is sure
+of, many times faster than the graph, and OUTPUT.meta.json tells how many, and what share of labels
+changes at most. With --among it is left out.
+
 --adapt-priors estimates the share of each label in the input and adapts the probabilities to it. It
 assumes that within a label the sentences look as in training.
 
@@ -826,6 +830,12 @@ examples:
     parser.add_argument(
         "--batch-size", type=_at_least(1), default=None, metavar="N", help="sentences per forward pass (default: 32)"
     )
+    parser.add_argument(
+        "--cascade",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="ask the model's first stage before its graph (default: where the model has one, see 'export')",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the unfinished work on --output")
     parser.add_argument(
         "--engine",
@@ -860,13 +870,15 @@ def _predict(options: Any) -> int:
         queue=Path(options.queue) if options.queue else None,
         queue_size=options.queue_size,
         drift=not options.no_drift,
-        runtime={name: getattr(options, name) for name in ("runtime", "device", "batch_size")},
+        runtime={name: getattr(options, name) for name in ("runtime", "device", "batch_size", "cascade")},
     )
     writing = {"options": reading, "overwrite": options.overwrite, "resume": options.resume}
     check_paths(options.input, options.output, **writing)
     if options.workers and options.engine != "ray":
         raise UserError("--workers goes with --engine ray.")
-    load = partial(_load_classifier, options.model, options.device, options.runtime, options.batch_size)
+    load = partial(
+        _load_classifier, options.model, options.device, options.runtime, options.batch_size, options.cascade
+    )
     classifier = load()
     engine = None
     if options.engine == "ray":
@@ -892,6 +904,10 @@ def _predict(options: Any) -> int:
             f"{report.truncated:,} rows were longer than {classifier.facts.max_length} tokens "
             f"and were cut (column truncated)."
         )
+    if report.cascade:
+        say(f"The first stage answered {report.by_first_stage:,} rows, the graph the rest: {report.cascade.promise}.")
+        if report.void:
+            say(f"That promise is void here: {'; '.join(report.void)}.")
     _print_abstention(report)
     _print_priors(report, classifier.classes_)
     if report.drift and report.drift.warning:
@@ -919,11 +935,11 @@ def _say_years_missing(without: int, articles: int) -> None:
 
 
 def _load_classifier(
-    model: str | None, device: str, runtime: "RuntimeName", batch_size: int | None
+    model: str | None, device: str, runtime: "RuntimeName", batch_size: int | None, cascade: bool | None
 ) -> "CheckpointClassifier":
     from conflict_framing.model import CheckpointClassifier
 
-    classifier = CheckpointClassifier.from_pretrained(model, device=device, runtime=runtime)
+    classifier = CheckpointClassifier.from_pretrained(model, device=device, runtime=runtime, cascade=cascade)
     if batch_size:
         classifier.batch_size = batch_size
     return classifier
