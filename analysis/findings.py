@@ -163,7 +163,9 @@ def read_known(
                 f"Name that one, or label the sentences again with this one."
             )
     runtimes = {
-        (facts.get("runtime", "torch"), first_stage.name in facts.get("weights_sha256", {})) for facts, _ in made if facts
+        (facts.get("runtime", "torch"), first_stage.name in facts.get("weights_sha256", {}))
+        for facts, _ in made
+        if facts
     }
     if len(runtimes) > 1:
         raise UserError(

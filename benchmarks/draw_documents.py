@@ -11,9 +11,10 @@ import gzip
 import json
 from pathlib import Path
 
-from common import SHARED, require
 from draw_unlabelled import FEWEST_WORDS, OUTLETS
 from throughput import draw
+
+from common import SHARED, require
 
 
 def main() -> None:
