@@ -134,10 +134,10 @@ class CheckpointClassifier:
         if _takes_graph(source, device, runtime):
             graph = read_graph_facts(source)
             facts = facts or ModelFacts(max_length=graph.max_length, backbone=str(name))
-            loaded: Runtime = OnnxRuntime.load(source, graph)
+            large = OnnxRuntime.load(source, graph)
+            with_first = cascade or (cascade is None and has_cascade(source))
+            loaded: Runtime = Cascade.load(source, large, _cascade_of(source, graph)) if with_first else large
             labels = graph.labels
-            if cascade or (cascade is None and has_cascade(source)):
-                loaded = Cascade.load(source, loaded, _cascade_of(source, graph))
         elif cascade:
             raise UserError(
                 f"--cascade goes before a graph, and none is run here. Make one with 'conflict-framing export --model "

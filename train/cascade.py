@@ -53,6 +53,7 @@ except ImportError as error:
     raise MissingExtraError(error.name or "torch", "train", "Teaching a first stage") from None
 
 CONFIDENCE = 0.95
+_TIMED = 400  # sentences; fewer would leave the graph with calls of one sentence each
 _MOST_HELD_OUT = 1000  # documents: more of them move the threshold little
 _SIZE, _MIDDLE, _WIDTH, _LAYERS = 128, 64, 3, 3
 _PASSES, _BATCH, _RATE, _DROPOUT = 9, 64, 2e-3, 0.2
@@ -132,7 +133,8 @@ def add_cascade(
             f"unlabelled text with a column 'document' (half of its documents are held out), or allow a larger share"
         )
     say(f"Labelling {len(taught):,} sentences with the graph, to teach the first stage …")
-    table = classifier.model.get_input_embeddings().weight.detach().float().cpu()
+    embeddings: Any = classifier.model.get_input_embeddings()
+    table = embeddings.weight.detach().float().cpu()
     model = _fit(graph.encode(taught)[0], _labels(graph, taught, "Labels"), table, seed)
 
     ids = graph.encode(validation)[0]
@@ -172,7 +174,7 @@ def add_cascade(
     )
     cascade = Cascade(graph, first_stage, facts)
     runtimes: dict[str, Runtime] = {"cascade": cascade, "graph": graph}
-    facts.sentences_per_second.update(measure_speeds(runtimes, draws))
+    facts.sentences_per_second.update(measure_speeds(runtimes, draws[-_TIMED:]))
     if of_graph is not None and "calibration" in parts:
         rows = cascade.score(parts["calibration"].texts).probabilities
         probabilities = [[round(float(p), 8) for p in row] for row in rows]
@@ -246,7 +248,8 @@ def _divide(
     held_out = order[: min(len(order) // 2, _MOST_HELD_OUT)] if unlabelled.held_out else order[:0]
     is_held_out = np.isin(units, held_out)
     places = np.flatnonzero(is_held_out)
-    draws += [unlabelled.texts[places[place]] for place in one_per_unit(units[places].tolist())]
+    chosen: list[int] = places[one_per_unit(units[places].tolist())].tolist()
+    draws += [unlabelled.texts[place] for place in chosen]
     rest = np.flatnonzero(~is_held_out)
     most = settings.max_sentences
     if most is not None and len(rest) > most:
@@ -321,7 +324,8 @@ class _Network(nn.Module):
         size = min(_SIZE, table.shape[1])
         _, axes = torch.linalg.eigh(centred.T @ centred)  # in order of growing variance
         reduced = centred @ axes[:, -size:]
-        self.embeddings = nn.Embedding.from_pretrained(0.3 * reduced / reduced.std(), freeze=False, sparse=True)
+        self.embeddings = nn.Embedding(len(table), size, sparse=True)
+        self.embeddings.weight.data.copy_(0.3 * reduced / reduced.std())
         self.convolutions = nn.ModuleList(
             nn.Conv1d(_SIZE if place else size, _SIZE, _WIDTH, padding=_WIDTH // 2) for place in range(_LAYERS)
         )

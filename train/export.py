@@ -114,7 +114,7 @@ def export_graph(
         runtimes = {
             name: OnnxRuntime(path, layout.tokenizer, alone=name == _ALONE, **facts) for name, path in graphs.items()
         }
-        speeds = measure_speeds(dict[str, Runtime](runtimes) | {"torch": classifier.runtime}, measured.texts)
+        speeds = measure_speeds(dict[str, Runtime](runtimes) | {"torch": classifier.runtime}, measured.texts[:_TIMED])
         found = [
             compare(name, runtime.score(measured.texts).probabilities, measured.expected, speeds[name], graphs[name])
             for name, runtime in runtimes.items()
@@ -243,7 +243,6 @@ def headline(facts: GraphFacts) -> dict[str, Any]:
 
 def measure_speeds(runtimes: dict[str, Runtime], texts: Sequence[str]) -> dict[str, float]:
     """Sentences a second, medians of turns that alternate, so that a busy machine is slow for all alike."""
-    texts = texts[:_TIMED]
     seconds: dict[str, list[float]] = {name: [] for name in runtimes}
     for turn in range(1 + _REPEATS):
         for name, runtime in runtimes.items():
