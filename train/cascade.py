@@ -57,6 +57,7 @@ _TIMED = 400  # sentences; fewer would leave the graph with calls of one sentenc
 _MOST_HELD_OUT = 1000  # documents: more of them move the threshold little
 _SIZE, _MIDDLE, _WIDTH, _LAYERS = 128, 64, 3, 3
 _PASSES, _BATCH, _RATE, _DROPOUT = 9, 64, 2e-3, 0.2
+_MADE_UNKNOWN = 0.1  # of the tokens
 _WARM_UP = 0.03  # of the steps
 
 
@@ -135,7 +136,8 @@ def add_cascade(
     say(f"Labelling {len(taught):,} sentences with the graph, to teach the first stage …")
     embeddings: Any = classifier.model.get_input_embeddings()
     table = embeddings.weight.detach().float().cpu()
-    model = _fit(graph.encode(taught)[0], _labels(graph, taught, "Labels"), table, seed)
+    unknown = classifier.tokenizer.unk_token_id
+    model = _fit(graph.encode(taught)[0], _labels(graph, taught, "Labels"), table, unknown, seed)
 
     ids = graph.encode(validation)[0]
     raw = _probabilities(model, ids, len(graph_facts.labels))
@@ -256,7 +258,7 @@ def _divide(
         rest = np.sort(chance.choice(rest, most, replace=False))
     known = {*(parts["validation"].texts if "validation" in parts else ()), *draws}
     own = parts["train"].texts if "train" in parts else []
-    texts = dict.fromkeys([*own, *(unlabelled.texts[place] for place in rest)])
+    texts = dict.fromkeys([*own, *(unlabelled.texts[place] for place in rest.tolist())])
     return [text for text in texts if text not in known], draws
 
 
@@ -346,8 +348,11 @@ class _Network(nn.Module):
         return logits
 
 
-def _fit(ids: Sequence[Sequence[int]], labels: Array, table: torch.Tensor, seed: int) -> _Network:
-    """Teach by cross entropy with soft labels (Hinton, Vinyals & Dean 2015), in batches of one length."""
+def _fit(ids: Sequence[Sequence[int]], labels: Array, table: torch.Tensor, unknown: int | None, seed: int) -> _Network:
+    """Teach by cross entropy with soft labels (Hinton, Vinyals & Dean 2015), in batches of one length.
+
+    A tenth of the tokens is made unknown, anew in every pass, so that no label hangs on a single one.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _Network(table, labels.shape[1])
@@ -366,7 +371,10 @@ def _fit(ids: Sequence[Sequence[int]], labels: Array, table: torch.Tensor, seed:
                     for optimiser in optimisers:
                         optimiser.param_groups[0]["lr"] = rate
                         optimiser.zero_grad()
-                    logits = model(torch.tensor([ids[place] for place in places]))
+                    batch = torch.tensor([ids[place] for place in places])
+                    if unknown is not None:
+                        batch[torch.rand(batch.shape) < _MADE_UNKNOWN] = unknown
+                    logits = model(batch)
                     loss = -(targets[places] * torch.log_softmax(logits, dim=1)).sum(dim=1).mean()
                     loss.backward()  # type: ignore[no-untyped-call]
                     for optimiser in optimisers:
