@@ -29,13 +29,14 @@ if TYPE_CHECKING:
     from conflict_framing.data.behaviour import BehaviourGroup
     from conflict_framing.model import CheckpointClassifier
     from conflict_framing.model.predict import PredictReport
-    from conflict_framing.model.rows import ReadOptions
     from conflict_framing.model.runtime import RuntimeName
     from conflict_framing.train import Comparison, Recipe, Search, Study
     from conflict_framing.train.behaviour import BehaviourResult
+    from conflict_framing.train.cascade import Unlabelled
     from conflict_framing.train.compare import Pair
     from conflict_framing.train.distil import Teacher
     from conflict_framing.train.evaluation import Evaluation
+    from conflict_framing.train.recipe import CascadeSettings
 
 EXIT_OK = 0
 EXIT_BUG = 1
@@ -1302,8 +1303,9 @@ graph alone gives, with 95 % confidence, in text like the documents that are hel
 the unlabelled ones: give some hundred). 'predict' then uses it (--no-cascade does not).
 
 --output leaves the run as it is and writes a folder to pass on: the weights rounded to half precision
-(they are loaded in single precision), a graph, calibrated and measured anew by the bars above, and a
-NOTICE of all that it was made from. That is how the ready model was made.
+(they are loaded in single precision), a graph, calibrated and measured anew by the bars above, with
+--cascade a first stage before it, and a NOTICE of all that it was made from (--attribution says whose
+the unlabelled text is). That is how the ready model was made.
 
 examples:
   conflict-framing export --model runs/default
@@ -1338,6 +1340,9 @@ examples:
     parser.add_argument(
         "--parts", metavar="RUN", help="for --cascade: the run whose parts to use, where --model was packed from it"
     )
+    parser.add_argument(
+        "--attribution", metavar="TEXT", help="sources of --unlabelled and their licences, for the model card"
+    )
     parser.add_argument("--output", metavar="FOLDER", help="write a model folder to pass on there (needs a run)")
     parser.add_argument(
         "--max-mb", type=float, default=75.0, metavar="N", help="refuse a larger folder at --output (default: 75)"
@@ -1353,29 +1358,37 @@ def _export(options: Any) -> int:
     from conflict_framing.model.rows import ReadOptions, read_texts
     from conflict_framing.train.export import describe, export_folder
 
-    if (options.unlabelled or options.parts) and options.cascade is None:
-        raise UserError("--unlabelled and --parts go with --cascade.")
+    if (options.unlabelled or options.parts or options.attribution) and options.cascade is None:
+        raise UserError("--unlabelled, --attribution and --parts go with --cascade.")
     if options.output:
         return _pack(options)
     reading = ReadOptions(options.text_column, options.encoding)
     if options.cascade is not None and has_graph(find_model(options.model)) and not options.overwrite:
-        return _export_cascade(options, reading)
+        return _export_cascade(options)
     texts = list(read_texts(options.data, reading))
     facts = export_folder(options.model, texts=texts, overwrite=options.overwrite, say=say)
     for candidate in facts.candidates:
         out.print(f"{'*' if candidate.name == facts.precision else ' '} {describe(candidate)}", soft_wrap=True)
     out.print(f"  PyTorch: {facts.torch_sentences_per_second:.0f} sentences/s")
-    return EXIT_OK if options.cascade is None else _export_cascade(options, reading)
+    return EXIT_OK if options.cascade is None else _export_cascade(options)
 
 
-def _export_cascade(options: Any, reading: "ReadOptions") -> int:
-    from conflict_framing.model.rows import read_documents
-    from conflict_framing.train.cascade import Unlabelled, cascade_folder, describe_cascade
+def _cascade_from(options: Any) -> "tuple[Unlabelled, CascadeSettings]":
+    """The text to make a first stage with, and what it has to keep."""
+    from conflict_framing.model.rows import ReadOptions, read_documents
+    from conflict_framing.train.cascade import Unlabelled
     from conflict_framing.train.recipe import load_recipe
 
-    rows = list(read_documents(options.unlabelled, reading))
+    rows = list(read_documents(options.unlabelled, ReadOptions(options.text_column, options.encoding)))
+    texts, documents = [text for text, _ in rows], [document for _, document in rows]
     settings = load_recipe("default", [f"cascade.most_changed={options.cascade}"]).cascade
-    unlabelled = Unlabelled([text for text, _ in rows], [document for _, document in rows])
+    return Unlabelled(texts, documents, attribution=options.attribution), settings
+
+
+def _export_cascade(options: Any) -> int:
+    from conflict_framing.train.cascade import cascade_folder, describe_cascade
+
+    unlabelled, settings = _cascade_from(options)
     facts = cascade_folder(options.model, unlabelled, settings, run=options.parts, say=say)
     for line in describe_cascade(facts):
         out.print(line, soft_wrap=True, markup=False)
@@ -1388,11 +1401,18 @@ def _pack(options: Any) -> int:
 
     if options.data:
         raise UserError("--data does not go with --output, which measures on the parts of the run.")
-    if options.cascade is not None:
-        raise UserError(
-            "--cascade does not go with --output. Add a first stage to the folder afterwards, with --parts RUN."
-        )
-    packed = pack_model(options.model, options.output, most_mb=options.max_mb, overwrite=options.overwrite, say=say)
+    if options.parts:
+        raise UserError("--parts does not go with --output, which takes the parts of the run.")
+    unlabelled, cascade = (None, None) if options.cascade is None else _cascade_from(options)
+    packed = pack_model(
+        options.model,
+        options.output,
+        most_mb=options.max_mb,
+        cascade=cascade,
+        unlabelled=unlabelled,
+        overwrite=options.overwrite,
+        say=say,
+    )
     out.print(f"weights  {packed.agreement}", soft_wrap=True)
     for candidate in packed.graph.candidates:
         out.print(f"{'*' if candidate.name == packed.graph.precision else ' '} {describe(candidate)}", soft_wrap=True)

@@ -59,6 +59,9 @@ class CascadeFacts(BaseModel):
         documents: one sentence was drawn from each.
         allowed: how many of these may change their label for the promise to hold.
         taught_on: sentences that the first stage was taught on.
+        unlabelled: of the sentences without labels that it was made with, those held out included, how many.
+        unlabelled_sha256: of their sorted list; None where there were none.
+        attribution: whose they are, with licences.
         sentences_per_second: of cascade and graph, tokenising included, on the machine that made it and on
             sentences that the first stage was not taught on.
         measured: by what the sentences are; those of the calibration part took no part in any choice.
@@ -77,6 +80,9 @@ class CascadeFacts(BaseModel):
     documents: int
     allowed: int
     taught_on: int
+    unlabelled: int = 0
+    unlabelled_sha256: str | None = None
+    attribution: str | None = None
     sentences_per_second: dict[str, float]
     measured: dict[str, Share]
 
@@ -93,27 +99,32 @@ class CascadeFacts(BaseModel):
 
 
 def has_cascade(folder: Path) -> bool:
-    """Whether a model folder has a first stage."""
-    layout = ModelLayout(folder)
-    return layout.first_stage.exists() and layout.cascade.exists()
+    """Whether a model folder has a first stage; its facts are written last."""
+    return ModelLayout(folder).cascade.exists()
 
 
 def read_cascade(folder: Path, graph: GraphFacts) -> CascadeFacts:
     """The facts of a folder's first stage, after a look at the first stage itself.
 
     Raises:
-        UserError: damaged facts, or a first stage that is not theirs or not of this graph.
+        UserError: damaged facts, or a first stage that is missing, not theirs or not of this graph.
     """
     layout = ModelLayout(folder)
     try:
         facts = CascadeFacts.model_validate_json(layout.cascade.read_text("utf-8"))
     except ValidationError as error:
         raise UserError(f"{layout.cascade}: damaged model folder:\n{describe_validation(error)}") from None
-    found = file_sha256(layout.first_stage)
-    if found != facts.sha256 or facts.graph_sha256 != graph.sha256 or facts.labels != graph.labels:
+    wrong = None
+    if not layout.first_stage.exists():
+        wrong = "missing"
+    elif file_sha256(layout.first_stage) != facts.sha256:
+        wrong = "damaged: its SHA-256 is not that in cascade.json"
+    elif facts.graph_sha256 != graph.sha256 or facts.labels != graph.labels:
+        wrong = f"made for another graph than {layout.graph}"
+    if wrong:
         raise UserError(
-            f"{layout.first_stage}: damaged, or made for another graph than {layout.graph}. Make it anew with "
-            f"'conflict-framing export --model {folder} --cascade', or do without it: --no-cascade"
+            f"{layout.first_stage}: {wrong}. Make it anew with 'conflict-framing export --model {folder} --cascade "
+            f"--unlabelled TEXTS', or do without it: --no-cascade"
         )
     return facts
 

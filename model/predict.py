@@ -148,6 +148,7 @@ class PredictReport:
                 "by_first_stage": self.by_first_stage,
                 "threshold": self.cascade.threshold,
                 "promise": promise,
+                "probabilities": "of what answered the row: the first stage's own, calibrated, or the graph's",
             }
         if self.priors:
             sections["priors"] = self.priors.to_json(labels)

@@ -18,6 +18,8 @@ text may be easier than the corpus, and the draws of the corpus few.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -74,11 +76,13 @@ class Unlabelled:
         documents: the document of each; None where it is a unit of its own.
         held_out: whether documents may be held out for the threshold. Not where nobody knows which sentences
             belong together.
+        attribution: whose they are, with licences.
     """
 
     texts: Sequence[str] = ()
     documents: Sequence[str | None] = ()
     held_out: bool = True
+    attribution: str | None = None
 
     @property
     def units(self) -> list[int]:
@@ -171,6 +175,7 @@ def add_cascade(
         documents=len(draws),
         allowed=allowed,
         taught_on=len(taught),
+        **_provenance(unlabelled),
         sentences_per_second={},
         measured=measured,
     )
@@ -220,6 +225,14 @@ def cascade_folder(
         classifier.facts.training["cascade"] = facts.model_dump()
         classifier.facts.write(layout.facts)
     return facts
+
+
+def _provenance(unlabelled: Unlabelled) -> dict[str, Any]:
+    texts = sorted(set(unlabelled.texts))
+    if not texts:
+        return {}
+    digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+    return {"unlabelled": len(texts), "unlabelled_sha256": digest, "attribution": unlabelled.attribution}
 
 
 def describe_cascade(facts: CascadeFacts) -> list[str]:

@@ -492,11 +492,32 @@ def write_small_graph(model: nn.Module, temperature: float, folder: Path) -> Pat
         raise RuntimeError("no program came of it")
     program.save(str(raw))
     graph = _optimised(raw, folder)
-    shrink_tables(graph)
+    _quantise_tables(graph)
     _end_with_probabilities(graph)
     _set_temperature(graph, temperature)
     onnx.save(graph, path)
     return path
+
+
+def _quantise_tables(graph: Any) -> None:
+    """Keep large tables of embeddings in 8 bits, with a step for each dimension: a quarter of the size."""
+    tables = {table.name: table for table in graph.graph.initializer}
+    nodes = []
+    for node in graph.graph.node:
+        nodes.append(node)
+        table = tables.get(node.input[0]) if node.op_type == "Gather" else None
+        if table is None or table.data_type != TensorProto.FLOAT or np.prod(table.dims) < _LARGE:
+            continue
+        weights = numpy_helper.to_array(table)
+        steps = np.maximum(np.abs(weights).max(axis=0), np.float32(1e-8)) / 127
+        table.CopyFrom(numpy_helper.from_array(np.round(weights / steps).astype(np.int8), table.name))
+        graph.graph.initializer.append(numpy_helper.from_array(steps.astype(np.float32), f"{table.name}_steps"))
+        output = node.output[0]
+        node.output[0] = f"{output}_int8"
+        nodes.append(helper.make_node("Cast", [f"{output}_int8"], [f"{output}_float"], to=TensorProto.FLOAT))
+        nodes.append(helper.make_node("Mul", [f"{output}_float", f"{table.name}_steps"], [output]))
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes)
 
 
 def _optimised(path: Path, folder: Path) -> Any:

@@ -1,5 +1,6 @@
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +8,16 @@ import numpy as np
 import pytest
 
 from conflict_framing import FramingClassifier, cli
+from conflict_framing.analysis import read_article
 from conflict_framing.data import UserError, load_corpus
 from conflict_framing.model import CheckpointClassifier
+from conflict_framing.model import predict as predict_module
 from conflict_framing.model.calibration import Calibration
 from conflict_framing.model.cascade import Cascade, CascadeFacts
 from conflict_framing.model.layout import ModelLayout, RunLayout
-from conflict_framing.model.predict import PredictOptions, predict_files
+from conflict_framing.model.metadata import metadata_file
+from conflict_framing.model.predict import PredictOptions, Progress, predict_files
+from conflict_framing.model.ray_engine import RayEngine
 
 from ..conftest import tiny_rows, write_jsonl
 
@@ -156,16 +161,25 @@ def test_a_saved_folder_keeps_its_first_stage(classifier: CheckpointClassifier, 
     assert {path.name for path in again.weights} == {"model.onnx", "first_stage.onnx"}
 
 
-@pytest.mark.parametrize("damage", ["bytes", "graph", "facts"])
-def test_a_damaged_first_stage_is_told(folder: Path, damage: str) -> None:
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        ("missing", r"first_stage\.onnx: missing.*--no-cascade"),
+        ("bytes", r"first_stage\.onnx: damaged: .*--no-cascade"),
+        ("graph", "made for another graph.*--no-cascade"),
+        ("facts", r"cascade\.json: damaged model folder"),
+    ],
+)
+def test_a_damaged_first_stage_is_told(folder: Path, damage: str, expected: str) -> None:
     layout = ModelLayout(RunLayout(folder).model)
-    if damage == "bytes":
+    if damage == "missing":
+        layout.first_stage.unlink()
+    elif damage == "bytes":
         layout.first_stage.write_bytes(layout.first_stage.read_bytes()[:-1])
     else:
         facts = json.loads(layout.cascade.read_text("utf-8"))
         facts["graph_sha256" if damage == "graph" else "threshold"] = "another"
         layout.cascade.write_text(json.dumps(facts), "utf-8")
-    expected = "cascade.json: damaged model folder" if damage == "facts" else "made for another graph.*--no-cascade"
     with pytest.raises(UserError, match=expected):
         CheckpointClassifier.from_pretrained(folder)
     assert CheckpointClassifier.from_pretrained(folder, cascade=False).cascade is None
@@ -188,6 +202,7 @@ def test_the_metadata_tell_what_the_first_stage_answered(classifier: CheckpointC
     answered = sum(p.by_first_stage for p in classifier.predict(TEXTS))
     assert told["cascade"] == {
         "rows": len(TEXTS), "by_first_stage": answered, "threshold": facts.threshold, "promise": facts.promise,
+        "probabilities": "of what answered the row: the first stage's own, calibrated, or the graph's",
     }  # fmt: skip
     assert "first_stage.onnx" in told["model"]["weights_sha256"]
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()]
@@ -196,6 +211,53 @@ def test_the_metadata_tell_what_the_first_stage_answered(classifier: CheckpointC
     assert told["cascade"]["promise"] == "void: the probabilities were adapted to other label shares"
     told = predict(classifier, tmp_path, "among.jsonl", drift=False, among=classifier.classes_[:2])
     assert "cascade" not in told
+
+
+def test_shards_and_engines_change_nothing(
+    cascaded: Path, classifier: CheckpointClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict(classifier, tmp_path, "whole.jsonl")
+    monkeypatch.setattr(predict_module, "SHARD_ROWS", 7)
+    predict(classifier, tmp_path, "parts.jsonl")
+    whole, parts, by_ray = (tmp_path / f"{name}.jsonl" for name in ("whole", "parts", "ray"))
+    assert parts.read_bytes() == whole.read_bytes()
+    engine = RayEngine(partial(CheckpointClassifier.from_pretrained, cascaded), workers=1)
+    predict_files(classifier, [tmp_path / "in.jsonl"], by_ray, engine=engine)
+    assert by_ray.read_bytes() == whole.read_bytes()
+    told = [json.loads(metadata_file(path).read_text("utf-8")) for path in (whole, parts, by_ray)]
+    assert told[0]["cascade"]["by_first_stage"] > 0
+    assert told[0]["cascade"] == told[1]["cascade"] == told[2]["cascade"]
+
+
+def test_another_first_stage_is_noticed_on_resuming(folder: Path, tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", [{"text": text} for text in TEXTS])
+    output = tmp_path / "out.jsonl"
+
+    def press(progress: Progress) -> None:
+        if progress.stage == "label":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_files(CheckpointClassifier.from_pretrained(folder), [source], output, on_progress=press)
+    facts = ModelLayout(RunLayout(folder).model).cascade
+    facts.write_text(facts.read_text("utf-8").replace('"threshold": 0.', '"threshold": 0.9'), "utf-8")
+    with pytest.raises(UserError, match=r"model, sha256, cascade\.json: was "):
+        predict_files(CheckpointClassifier.from_pretrained(folder), [source], output, resume=True)
+
+
+def test_drift_is_measured_with_the_graph(cascaded: Path, classifier: CheckpointClassifier, tmp_path: Path) -> None:
+    alone = CheckpointClassifier.from_pretrained(cascaded, cascade=False)
+    ours, theirs = predict(classifier, tmp_path)["drift"], predict(alone, tmp_path, "alone.jsonl")["drift"]
+    assert ours["distance"] == theirs["distance"]
+
+
+def test_words_are_shaded_for_the_label_that_is_shown(classifier: CheckpointClassifier) -> None:
+    sure = with_threshold(classifier, 0.0)
+    sure.source = classifier.source
+    reading = read_article(" ".join(TEXTS[:5]), sure, explained=True)
+    assert reading.explanations is not None
+    shown = [prediction.label for _, prediction in reading.sentences]
+    assert [explanation.label for explanation in reading.explanations] == shown
 
 
 def test_the_command_takes_it_or_leaves_it(cascaded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
