@@ -1386,16 +1386,22 @@ def _cascade_from(options: Any) -> "tuple[Unlabelled, CascadeSettings]":
 
 
 def _export_cascade(options: Any) -> int:
+    from conflict_framing.model.folder import find_model
+    from conflict_framing.model.layout import ModelLayout
     from conflict_framing.train.cascade import cascade_folder, describe_cascade
+    from conflict_framing.train.pack import add_first_stage
 
     unlabelled, settings = _cascade_from(options)
-    facts = cascade_folder(options.model, unlabelled, settings, run=options.parts, say=say)
+    is_packed = options.parts and ModelLayout(find_model(options.model)).notice.exists()
+    add = add_first_stage if is_packed else cascade_folder
+    facts = add(options.model, unlabelled, settings, run=options.parts, say=say)
     for line in describe_cascade(facts):
         out.print(line, soft_wrap=True, markup=False)
     return EXIT_OK
 
 
 def _pack(options: Any) -> int:
+    from conflict_framing.train.cascade import describe_cascade
     from conflict_framing.train.export import describe
     from conflict_framing.train.pack import pack_model
 
@@ -1414,6 +1420,8 @@ def _pack(options: Any) -> int:
         say=say,
     )
     out.print(f"weights  {packed.agreement}", soft_wrap=True)
+    for line in describe_cascade(packed.cascade) if packed.cascade else []:
+        out.print(line, soft_wrap=True, markup=False)
     for candidate in packed.graph.candidates:
         out.print(f"{'*' if candidate.name == packed.graph.precision else ' '} {describe(candidate)}", soft_wrap=True)
     size = f"{packed.bytes / 1e6:.1f} MB"

@@ -23,7 +23,7 @@ from ..model.backbone import WHEEL_BACKBONES
 from ..model.calibration import read_calibration
 from ..model.cascade import CascadeFacts
 from ..model.classifier import CheckpointClassifier
-from ..model.folder import ModelFacts
+from ..model.folder import ModelFacts, find_model
 from ..model.layout import ModelLayout
 from ..model.onnx_runtime import Candidate, GraphFacts
 from .calibration import fit_temperature, fold_temperature
@@ -35,7 +35,7 @@ from .report import render
 try:
     from safetensors.numpy import load_file, save_file
 
-    from .cascade import NoCascade, Unlabelled, add_cascade, describe_cascade
+    from .cascade import NoCascade, Unlabelled, add_cascade, cascade_folder
     from .export import ExportFailed, compare, export_graph, headline, measure_on
 except ImportError as error:
     raise MissingExtraError(error.name or "torch", "train", "Packing a model") from None
@@ -147,49 +147,72 @@ def _pack(
         )
     except ExportFailed as failed:
         raise UserError(f"No graph could be made: {failed}.") from None
-    first_stage = _first_stage(rounded, split, layout, cascade, unlabelled, say) if cascade else None
-
-    shipped = CheckpointClassifier.from_pretrained(layout.folder, runtime="onnx")
-    evaluation = None
-    if len(split.test):
-        say(f"Measuring what is shipped on {len(split.test):,} test sentences …")
-        evaluation = evaluate_run(None, split.test, shipped, name="test split", baselines=False)
-    if first_stage:
-        shipped.facts.training["cascade"] = first_stage.model_dump()
-        if evaluation:
-            whole = CheckpointClassifier.from_pretrained(layout.folder, runtime="onnx", cascade=False)
-            alone = evaluate_run(None, split.test, whole, name="test split", baselines=False)
-            shipped.facts.training["metrics_without_cascade"] = alone.headline()
-    shipped.facts.training |= {
+    first_stage = None
+    if cascade:
+        of_graph = read_calibration(layout.folder, rounded.classes_, graph=True)
+        parts = {name: part for name, part in split.parts().items() if name != "test" and len(part)}
+        try:
+            first_stage = add_cascade(rounded, layout.folder, parts, unlabelled, cascade, of_graph=of_graph, say=say)
+        except NoCascade as none:
+            raise UserError(f"--cascade: {none}.") from None
+    more = {
         "graph": headline(graph),
         "half_precision": checkpoint.model_dump(include={"agreement", "mean_difference", "largest_difference"}),
         "metrics_before_packing": facts.metrics,
     }
-    shipped.facts.metrics = evaluation.headline() if evaluation else {}
-    shipped.facts.write(layout.facts)
-    write_card(shipped, evaluation, split, layout.card)
-    layout.notice.write_text(_notice(shipped.facts) + "\n", "utf-8")
+    _describe(layout, split, more, say)
     size = sum(path.stat().st_size for path in layout.folder.iterdir())
     return Packed(layout, _agreement(checkpoint), graph, first_stage, size)
 
 
-def _first_stage(
-    rounded: CheckpointClassifier,
-    split: Split,
-    layout: ModelLayout,
-    settings: CascadeSettings,
+def add_first_stage(
+    name: str | Path,
     unlabelled: Unlabelled,
-    say: Callable[[str], None],
+    settings: CascadeSettings,
+    *,
+    run: str | Path,
+    say: Callable[[str], None] = print,
 ) -> CascadeFacts:
-    of_graph = read_calibration(layout.folder, rounded.classes_, graph=True)
-    parts = {name: part for name, part in split.parts().items() if name != "test" and len(part)}
-    try:
-        facts = add_cascade(rounded, layout.folder, parts, unlabelled, settings, of_graph=of_graph, say=say)
-    except NoCascade as none:
-        raise UserError(f"--cascade: {none}.") from None
-    for line in describe_cascade(facts):
-        say(line)
+    """Add a first stage to a folder that was packed before; its weights and its graph stay as they are.
+
+    Args:
+        name: the packed folder.
+        unlabelled, settings, say: as in ``cascade.add_cascade``.
+        run: that it was packed from.
+
+    Raises:
+        UserError: as in ``cascade.cascade_folder``, or text that nobody is credited for.
+    """
+    classifier = CheckpointClassifier.from_pretrained(name, cascade=False)
+    _check_credit(name, classifier.facts, unlabelled)
+    found = run_of(run)
+    if found is None:
+        raise UserError(f"--parts {run}: expected the run of 'train' that {name} was packed from.")
+    facts = cascade_folder(name, unlabelled, settings, run=run, say=say)
+    layout = ModelLayout(find_model(name))
+    split = Split(**{part: load_corpus(found.split(part), codebook=classifier.codebook) for part in PARTS})
+    _describe(layout, split, {}, say)
     return facts
+
+
+def _describe(layout: ModelLayout, split: Split, training: dict[str, Any], say: Callable[[str], None]) -> None:
+    """Measure what is shipped on the test part, and tell of it in facts, card and notice."""
+    shipped = CheckpointClassifier.from_pretrained(layout.folder, runtime="onnx")
+    shipped.facts.training |= training
+    evaluation = None
+    if len(split.test):
+        say(f"Measuring what is shipped on {len(split.test):,} test sentences …")
+        evaluation = evaluate_run(None, split.test, shipped, name="test split", baselines=False)
+    if shipped.cascade:
+        shipped.facts.training["cascade"] = shipped.cascade.model_dump()
+        if evaluation:
+            whole = CheckpointClassifier.from_pretrained(layout.folder, runtime="onnx", cascade=False)
+            alone = whole.score(split.test.texts, split.test.labels)
+            shipped.facts.training["macro_f1_without_cascade"] = alone
+    shipped.facts.metrics = evaluation.headline() if evaluation else {}
+    shipped.facts.write(layout.facts)
+    write_card(shipped, evaluation, split, layout.card)
+    layout.notice.write_text(_notice(shipped.facts) + "\n", "utf-8")
 
 
 def _round_weights(model: Any) -> None:

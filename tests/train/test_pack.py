@@ -123,7 +123,7 @@ def test_with_a_first_stage(taught: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert cascade.unlabelled == len({str(row["text"]) for row in tiny_rows(420, seed=21)})
     assert classifier.calibration
     assert classifier.facts.training["cascade"] == cascade.model_dump()
-    assert classifier.facts.training["metrics_without_cascade"]["macro_f1"] > 0.5
+    assert classifier.facts.training["macro_f1_without_cascade"] > 0.5
     test = load_corpus(RunLayout(taught).split("test"))
     assert classifier.facts.metrics["macro_f1"] == pytest.approx(classifier.score(test.texts, test.labels))
     notice, card = layout.notice.read_text("utf-8"), layout.card.read_text("utf-8")
@@ -134,6 +134,21 @@ def test_with_a_first_stage(taught: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert "with its first stage\n" in card
     lines = card.split("## Training")[1].split("## Limits")[0].strip().splitlines()
     assert not [line for line in lines[:-2] if not line.startswith("- ")]
+
+    # Another one for the folder that is there: weights and graph stay.
+    before = {path: path.read_bytes() for path in (layout.weights, layout.graph, layout.graph_facts)}
+    again = ["export", "--model", str(folder), "--cascade", "0.2", "--unlabelled", str(source), "--parts", str(taught)]
+    with pytest.raises(SystemExit) as left:
+        cli.main(again)
+    assert left.value.code == cli.EXIT_USER_ERROR
+    with pytest.raises(SystemExit) as left:
+        cli.main([*again, "--attribution", "Diaries (CC0)"])
+    assert left.value.code == cli.EXIT_OK
+    assert before == {path: path.read_bytes() for path in before}
+    assert "Diaries (CC0)" in layout.notice.read_text("utf-8")
+    card = layout.card.read_text("utf-8")
+    assert "at most 20 % of sentences" in card
+    assert "Letters" not in card
 
 
 def test_what_cannot_be_packed(
