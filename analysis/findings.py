@@ -16,6 +16,7 @@ from ..data.tables import write_spreadsheet
 from ..model.backbone import file_sha256
 from ..model.calibration import Calibration, read_calibration
 from ..model.folder import find_model, read_codebook
+from ..model.layout import ModelLayout
 from ..model.metadata import metadata_file
 from ..model.onnx_runtime import graph_files
 from ..model.torch_runtime import weights_of
@@ -143,7 +144,7 @@ def read_known(
             f"made the predictions, whose folder knows its error rates: --model {named}. Or, better, give a random "
             "sample that people labelled: --audit AUDITED (draw it with --plan-audit)."
         )
-    notes = []
+    notes, first_stage = [], ModelLayout(folder).first_stage
     for path, (facts, priors) in zip(table.files, made, strict=True):
         if priors:
             raise UserError(
@@ -152,6 +153,8 @@ def read_known(
             )
         weights = set(facts.get("weights_sha256", {}).values())
         files = graph_files(folder) if facts.get("runtime") == "onnx" else weights_of(folder)
+        if first_stage.name in facts.get("weights_sha256", {}):
+            files = [*files, first_stage]
         if not weights:
             notes.append(f"Nothing tells whether {path.name} was made by this model: its .meta.json is not beside it.")
         elif weights != {file_sha256(file) for file in files if file.exists()}:
@@ -159,13 +162,18 @@ def read_known(
                 f"--model {model}: {path} was made by another model ({facts.get('folder')}), whose error rates differ. "
                 f"Name that one, or label the sentences again with this one."
             )
-    runtimes = {facts.get("runtime", "torch") for facts, _ in made if facts}
+    runtimes = {
+        (facts.get("runtime", "torch"), first_stage.name in facts.get("weights_sha256", {}))
+        for facts, _ in made
+        if facts
+    }
     if len(runtimes) > 1:
         raise UserError(
-            "Some predictions were made with PyTorch, others with the graph, whose error rates differ a little. Label "
-            "all of them with the same --runtime."
+            "Some predictions were made with PyTorch, others with the graph or with a first stage before it, whose "
+            "error rates differ a little. Label all of them with the same --runtime and --cascade."
         )
-    calibration = read_calibration(folder, table.labels, graph=runtimes == {"onnx"})
+    name, cascade = next(iter(runtimes), ("torch", False))
+    calibration = read_calibration(folder, table.labels, graph=name == "onnx", cascade=cascade)
     if calibration is None:
         raise UserError(
             f"--model {model}: it has no calibration.json, which holds its error rates (it has few labels, is older, "

@@ -110,8 +110,8 @@ def read_article(
     names = among or classifier.classes_
     sentences = list(zip(spans, predictions, strict=True))
     explanations = []
-    for place, span in enumerate(spans if explained else [], start=1):
-        explanations.append(classifier.explain(span.text, among=among))
+    for place, (span, prediction) in enumerate(sentences if explained else [], start=1):
+        explanations.append(classifier.explain(span.text, prediction.label, among=among))
         on_progress(place, len(spans))
     return Reading(
         title,
@@ -126,7 +126,7 @@ def read_article(
 def read_texts(texts: Sequence[str], explanations: Sequence[Explanation], classifier: CheckpointClassifier) -> Reading:
     """Texts that are explained one by one, as a reading with a paragraph each."""
     spans = [Span(text, 0, len(text), place) for place, text in enumerate(texts)]
-    predictions = classifier.predict(list(texts))
+    predictions = classifier.predict(list(texts), among=classifier.classes_)  # as they were explained
     sentences = list(zip(spans, predictions, strict=True))
     return Reading("What moved the model", sentences, classifier.codebook, list(explanations), article=False)
 

@@ -38,13 +38,19 @@ class FramingClassifier(CheckpointClassifier):
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path | None = None, *, device: str = "auto", runtime: RuntimeName = "auto"
+        cls,
+        name: str | Path | None = None,
+        *,
+        device: str = "auto",
+        runtime: RuntimeName = "auto",
+        cascade: bool | None = None,
     ) -> Self:
         """Load the ready model, or a run, a model folder or a model of the hub.
 
         See ``CheckpointClassifier.from_pretrained``.
         """
-        return cls(device=device)._adopt(CheckpointClassifier.from_pretrained(name, device=device, runtime=runtime))
+        loaded = CheckpointClassifier.from_pretrained(name, device=device, runtime=runtime, cascade=cascade)
+        return cls(device=device)._adopt(loaded)
 
     def _adopt(self, trained: CheckpointClassifier) -> Self:
         super().__init__(

@@ -18,7 +18,7 @@ from common import HERE, SHARED, require
 from conflict_framing import FramingClassifier
 
 OUTLETS = ("un-general-debate", "kremlin")
-_FEWEST_WORDS = 5
+FEWEST_WORDS = 5
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
     rows = [
         row
         for row in rows
-        if row["outlet"] in OUTLETS and row["document"] not in kept_out and len(row["text"].split()) >= _FEWEST_WORDS
+        if row["outlet"] in OUTLETS and row["document"] not in kept_out and len(row["text"].split()) >= FEWEST_WORDS
     ]
     classifier = FramingClassifier.from_pretrained(options.model)
     none = classifier.classes_.index("none")

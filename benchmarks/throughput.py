@@ -1,11 +1,15 @@
 """Sentences a second: this package's graph against transformers.pipeline and others, and what speed costs in F1.
 
-    python benchmarks/throughput.py --model runs/demo --sentences 256 --repeats 5
+    python benchmarks/throughput.py --model runs/demo --sentences 512 --repeats 5
+    python benchmarks/throughput.py --model model/ready --parts runs/distilled
 
+F1 is measured on the run's test part and on our labelled sample of real text (see real_text.py). A model with a first
+stage (see draw_documents.py) is measured with it and without.
 All label the same distinct sentences, in turns of one run, with duplicate folding off. Seconds are those of the
 clock, or with --cpu-time those that the processes computed, which another job on the machine changes less; the
 latter say nothing of how well work is spread over cores. The share of the limit is that of the multiplications of
-the unpadded sentences, done at the speed of a large fp32 matrix product here. 8 bits can go beyond it.
+the unpadded sentences by the whole model, done at the speed of a large fp32 matrix product here. 8 bits can go beyond
+it, and a first stage that leaves them out.
 """
 
 import argparse
@@ -26,9 +30,11 @@ import onnxruntime
 import torch
 from transformers import AutoTokenizer, pipeline
 
-from common import SHARED, print_table, require
+from common import SHARED, print_table, real_sample, require
 from conflict_framing import FramingClassifier, load_corpus
+from conflict_framing.data import Corpus
 from conflict_framing.data.split import split_units
+from conflict_framing.model.cascade import has_cascade
 from conflict_framing.model.folder import find_model
 from conflict_framing.model.layout import ModelLayout, RunLayout
 from conflict_framing.model.onnx_runtime import OnnxRuntime, read_graph_facts
@@ -39,6 +45,7 @@ from conflict_framing.train.uncertainty import paired_differences
 
 _BASE = "transformers.pipeline, batch 32"
 _FULL = "ours, PyTorch, sorted by length"
+_CASCADE = "ours, first stage before the chosen graph"
 
 # Labels by place, one per sentence.
 Labelled = Callable[[Sequence[str]], list[int]]
@@ -77,12 +84,14 @@ def our_classifiers(source: Path, folder: Path) -> dict[str, FramingClassifier]:
     facts = read_graph_facts(source)
     found = {_FULL: full}
     for name, graph in make_candidates(full, folder).items():
-        one = FramingClassifier.from_pretrained(source, runtime="onnx")
+        one = FramingClassifier.from_pretrained(source, runtime="onnx", cascade=False)
         one.runtime = OnnxRuntime(
             graph, ModelLayout(source).tokenizer, max_length=facts.max_length, hidden_size=facts.hidden_size,
             alone=name == "int8",
         )  # fmt: skip
         found[f"ours, {name} graph{' (chosen)' if name == facts.precision else ''}"] = one
+    if has_cascade(source):
+        found[_CASCADE] = FramingClassifier.from_pretrained(source, cascade=True)
     for classifier in found.values():
         classifier.fold_duplicates = False
     return found
@@ -184,6 +193,9 @@ def main() -> None:
     global CLOCK
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="runs/demo", help="a run with a graph")
+    parser.add_argument(
+        "--parts", default=None, metavar="RUN", help="whose test part, where --model was packed from it"
+    )
     parser.add_argument("--data", type=Path, default=SHARED / "real" / "sentences.jsonl.gz")
     parser.add_argument("--sentences", type=int, default=512)
     parser.add_argument("--repeats", type=int, default=5)
@@ -232,15 +244,20 @@ def main() -> None:
             ]
         )  # fmt: skip
     print_table(["", "sentences/s", "range", f"× {_BASE}", "of the fp32 limit"], rows)
+    if _CASCADE in ours:
+        print(f"\nOf these sentences {_by_first_stage(ours, texts)}.")
     if not options.only_speed:
-        print_scores(ours, RunLayout(source.parent), options.test_sentences)
+        run = RunLayout(find_model(options.parts).parent if options.parts else source.parent)
+        test = load_corpus(require(run.split("test"), "The run's test part"), codebook=full.codebook)
+        print_scores(ours, "test", test.select(list(range(len(test)))[: options.test_sentences]))
+        with tempfile.TemporaryDirectory() as place:
+            sample = load_corpus(real_sample(Path(place)), codebook=full.codebook)
+        print_scores(ours, "sampled real", sample)
 
 
-def print_scores(ours: dict[str, FramingClassifier], run: RunLayout, most: int | None) -> None:
-    """Macro-F1 on the test part of the run, and its difference to the full model's."""
+def print_scores(ours: dict[str, FramingClassifier], kind: str, test: Corpus) -> None:
+    """Macro-F1 on labelled sentences, and its difference to the full model's."""
     full = ours[_FULL]
-    test = load_corpus(require(run.split("test"), "The run's test part"), codebook=full.codebook)
-    test = test.select(list(range(len(test)))[:most])
     units, n_labels = split_units(test), len(full.classes_)
     predictions = {name: classifier.predict_proba(test.texts).argmax(axis=1) for name, classifier in ours.items()}
     rows = []
@@ -253,8 +270,18 @@ def print_scores(ours: dict[str, FramingClassifier], run: RunLayout, most: int |
         rows.append(
             [name, f"{alone:.4f}", f"{scores.value:+.4f}", f"{scores.low:+.4f} to {scores.high:+.4f}", f"{equal:.2%}"]
         )
-    print(f"\n{len(test):,} test sentences in {len(set(units)):,} documents\n")
+    print(f"\n{len(test):,} {kind} sentences in {len(set(units)):,} documents\n")
     print_table(["", "macro-F1", "difference", "95 % interval", "equal labels"], rows)
+    if _CASCADE in ours:
+        print(f"\nOf the {kind} sentences {_by_first_stage(ours, test.texts)}.")
+
+
+def _by_first_stage(ours: dict[str, FramingClassifier], texts: Sequence[str]) -> str:
+    chosen = next(classifier for name, classifier in ours.items() if name.endswith("(chosen)"))
+    answered = np.array([prediction.by_first_stage for prediction in ours[_CASCADE].predict(list(texts))])
+    labels = [classifier.predict_proba(texts).argmax(axis=1) for classifier in (ours[_CASCADE], chosen)]
+    changed = float((labels[0] != labels[1]).mean())
+    return f"the first stage answers {answered.mean():.1%}, and {changed:.2%} get another label than the graph gives"
 
 
 def full_macro_f1(predictions: Any, references: Sequence[int], n_labels: int) -> float:

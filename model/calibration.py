@@ -78,13 +78,16 @@ class Calibration(BaseModel):
         path.write_text(self.model_dump_json() + "\n", "utf-8")
 
 
-def read_calibration(folder: Path, labels: list[str], *, graph: bool = False) -> Calibration | None:
-    """The calibration of a model folder, or of its graph, or None where it has none.
+def read_calibration(
+    folder: Path, labels: list[str], *, graph: bool = False, cascade: bool = False
+) -> Calibration | None:
+    """The calibration of a model folder, or of its graph or cascade, or None where it has none.
 
     Raises:
         UserError: a damaged file, or one of other labels than the model's.
     """
-    path = ModelLayout(folder).graph_calibration if graph else ModelLayout(folder).calibration
+    layout = ModelLayout(folder)
+    path = layout.cascade_calibration if cascade else layout.graph_calibration if graph else layout.calibration
     if not path.exists():
         return None
     try:

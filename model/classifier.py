@@ -16,11 +16,12 @@ from ..data.codebook import Codebook
 from ..data.errors import MissingExtraError, UserError
 from .abstain import CONFIDENCE, Abstention, threshold_for
 from .calibration import Calibration, missing_calibration, read_calibration
+from .cascade import Cascade, CascadeFacts, has_cascade, read_cascade
 from .drift import Reference, read_reference
 from .explain import STEPS, Explanation, explain
 from .folder import ModelFacts, find_model, read_codebook, read_facts
 from .layout import ModelLayout
-from .onnx_runtime import OnnxRuntime, graph_files, has_graph, read_graph_facts
+from .onnx_runtime import GraphFacts, OnnxRuntime, graph_files, has_graph, read_graph_facts
 from .runtime import Array, Runtime, RuntimeName, Scores
 from .torch_runtime import TorchRuntime, quiet_transformers, weights_of
 
@@ -43,6 +44,7 @@ class Prediction:
         abstained: whether the model declined to answer: its score is below the threshold that was asked
             for. ``label`` then is its guess.
         truncated: whether the sentence was longer than the model's window and was cut.
+        by_first_stage: whether the first stage of a cascade answered (see ``model/cascade.py``).
     """
 
     label: str
@@ -50,9 +52,17 @@ class Prediction:
     probabilities: dict[str, float]
     abstained: bool = False
     truncated: bool = False
+    by_first_stage: bool = False
 
     @classmethod
-    def of(cls, names: Sequence[str], row: Array, truncated: bool, abstain_below: float | None) -> Self:
+    def of(
+        cls,
+        names: Sequence[str],
+        row: Array,
+        truncated: bool,
+        abstain_below: float | None,
+        by_first_stage: bool = False,
+    ) -> Self:
         """The most probable of these labels, ``row`` being their probabilities."""
         best = int(row.argmax())
         score = float(row[best])
@@ -62,6 +72,7 @@ class Prediction:
             probabilities={name: float(value) for name, value in zip(names, row, strict=True)},
             abstained=abstain_below is not None and score < abstain_below,
             truncated=bool(truncated),
+            by_first_stage=bool(by_first_stage),
         )
 
 
@@ -94,7 +105,12 @@ class CheckpointClassifier:
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path | None = None, *, device: str = "auto", runtime: RuntimeName = "auto"
+        cls,
+        name: str | Path | None = None,
+        *,
+        device: str = "auto",
+        runtime: RuntimeName = "auto",
+        cascade: bool | None = None,
     ) -> Self:
         """Load the model that comes with the package, or a run, a model folder or a model of the hub.
 
@@ -105,6 +121,8 @@ class CheckpointClassifier:
             runtime: ``onnx`` takes the folder's graph, on the CPU and without PyTorch; ``torch`` the checkpoint,
                 with ``auto`` as the device on a GPU where there is one. ``auto`` takes the graph where there is
                 one and the device is ``auto`` or ``cpu``.
+            cascade: ask the folder's first stage before the graph (see ``model/cascade.py``); None does where
+                there is one, and PyTorch never does.
 
         Raises:
             UserError: no model there, or one that cannot be loaded safely.
@@ -116,8 +134,15 @@ class CheckpointClassifier:
         if _takes_graph(source, device, runtime):
             graph = read_graph_facts(source)
             facts = facts or ModelFacts(max_length=graph.max_length, backbone=str(name))
-            loaded: Runtime = OnnxRuntime.load(source, graph)
+            large = OnnxRuntime.load(source, graph)
+            with_first = cascade or (cascade is None and has_cascade(source))
+            loaded: Runtime = Cascade.load(source, large, _cascade_of(source, graph)) if with_first else large
             labels = graph.labels
+        elif cascade:
+            raise UserError(
+                f"--cascade goes before a graph, and none is run here. Make one with 'conflict-framing export --model "
+                f"{name}', and leave out --runtime and --device; or leave out --cascade."
+            )
         else:
             checkpoint = TorchRuntime.load(source, name, device, facts.max_length if facts else None)
             facts = facts or ModelFacts(max_length=checkpoint.max_length, backbone=str(name))
@@ -127,7 +152,8 @@ class CheckpointClassifier:
         codebook = read_codebook(source, labels)
         if codebook.label_names != labels:
             raise UserError(f"{name}: codebook.yaml and config.json name different labels; the folder is damaged.")
-        calibration = read_calibration(source, labels, graph=loaded.name == "onnx")
+        is_cascade = isinstance(loaded, Cascade)
+        calibration = read_calibration(source, labels, graph=loaded.name == "onnx", cascade=is_cascade)
         classifier = cls(loaded, codebook=codebook, facts=facts, calibration=calibration)
         classifier.reference = read_reference(ModelLayout(source).reference, loaded.hidden_size)
         classifier.source = source
@@ -201,7 +227,14 @@ class CheckpointClassifier:
         """The files that hold the numbers it computes with: the graph, or the checkpoint's; none before it is saved."""
         if self.source is None:
             return []
-        return graph_files(self.source) if self.runtime.name == "onnx" else weights_of(self.source)
+        if self.runtime.name == "torch":
+            return weights_of(self.source)
+        return [*graph_files(self.source), *([ModelLayout(self.source).first_stage] if self.cascade else [])]
+
+    @property
+    def cascade(self) -> CascadeFacts | None:
+        """What is known of the first stage; None where there is none."""
+        return self.runtime.facts if isinstance(self.runtime, Cascade) else None
 
     @property
     def lacks_graph(self) -> bool:
@@ -291,12 +324,14 @@ class CheckpointClassifier:
         columns = self._columns(among)
         names = [self.classes_[column] for column in columns]
         for window in _windows(sentences):
-            scores = self._scores(window)
+            # A first stage was taught and bounded for the choice among all labels.
+            scores = self._scores(window, whole=among is not None)
             chosen = scores.probabilities[:, columns]
+            first = scores.by_first_stage if scores.by_first_stage is not None else np.zeros(len(chosen), bool)
             if among is not None:
                 chosen = renormalise(chosen)
-            for row, cut in zip(chosen, scores.truncated, strict=True):
-                yield Prediction.of(names, row, cut, abstain_below)
+            for row, cut, by_first in zip(chosen, scores.truncated, first, strict=True):
+                yield Prediction.of(names, row, cut, abstain_below, by_first)
 
     def explain(
         self, text: str, label: str | None = None, steps: int = STEPS, *, among: Sequence[str] | None = None
@@ -343,14 +378,16 @@ class CheckpointClassifier:
             )
         return [place for place, name in enumerate(self.classes_) if name in among]
 
-    def _scores(self, sentences: Sequence[str]) -> Scores:
-        """Score one window of sentences, in the order of the input."""
+    def _scores(self, sentences: Sequence[str], whole: bool = False) -> Scores:
+        """Score one window of sentences, in the order of the input; ``whole`` leaves out a first stage."""
+        runtime = self.runtime.graph if whole and isinstance(self.runtime, Cascade) else self.runtime
         places = {sentence: place for place, sentence in enumerate(dict.fromkeys(sentences))}
         if not self.fold_duplicates or len(places) == len(sentences):
-            return self.runtime.score(sentences)
-        once = self.runtime.score(list(places))
+            return runtime.score(sentences)
+        once = runtime.score(list(places))
         back = [places[sentence] for sentence in sentences]
-        return Scores(once.probabilities[back], once.truncated[back])
+        first = once.by_first_stage
+        return Scores(once.probabilities[back], once.truncated[back], None if first is None else first[back])
 
 
 def _takes_graph(source: Path, device: str, runtime: RuntimeName) -> bool:
@@ -372,6 +409,15 @@ def _takes_graph(source: Path, device: str, runtime: RuntimeName) -> bool:
             f"the option out."
         )
     return runtime == "onnx"
+
+
+def _cascade_of(source: Path, graph: GraphFacts) -> CascadeFacts:
+    if not has_cascade(source):
+        raise UserError(
+            f"--cascade: no first stage in {source}. Make it with 'conflict-framing export --model {source} --cascade "
+            f"--unlabelled TEXTS', or leave the option out."
+        )
+    return read_cascade(source, graph)
 
 
 def renormalise(chosen: Array) -> Array:

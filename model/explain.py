@@ -114,7 +114,8 @@ def explain(
         raise TypeError(f"expected one sentence as str, came {type(text).__name__}")
     if steps < 1:
         raise ValueError(f"expected at least one step, came {steps}")
-    prediction = classifier.predict(text, among=among)
+    # Asked among all labels by name, a cascade leaves its first stage out, which the words would not explain.
+    prediction = classifier.predict(text, among=among or classifier.classes_)
     names = list(prediction.probabilities)
     label = prediction.label if label is None else label
     if label not in names:

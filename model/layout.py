@@ -65,8 +65,26 @@ class ModelLayout:
         return self.folder / "NOTICE"
 
     @property
+    def first_stage(self) -> Path:
+        """Of a cascade: the small graph that is asked before the large one; only where it was chosen."""
+        return self.folder / "first_stage.onnx"
+
+    @property
+    def cascade(self) -> Path:
+        return self.folder / "cascade.json"
+
+    @property
+    def cascade_calibration(self) -> Path:
+        """What the cascade says of the calibration part."""
+        return self.folder / "calibration.cascade.json"
+
+    @property
+    def of_cascade(self) -> tuple[Path, ...]:
+        return self.first_stage, self.cascade, self.cascade_calibration
+
+    @property
     def of_graph(self) -> tuple[Path, ...]:
-        return self.graph, self.graph_facts, self.graph_calibration
+        return self.graph, self.graph_facts, self.graph_calibration, *self.of_cascade
 
     @property
     def card(self) -> Path:

@@ -175,25 +175,29 @@ class OnnxRuntime:
         )
 
     @cached_property
-    def _threads(self) -> ThreadPoolExecutor:
+    def threads(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(count_threads(), thread_name_prefix="onnx")
 
     def score(self, sentences: Sequence[str]) -> Scores:
-        ids, truncated = self._encode(sentences)
+        ids, truncated = self.encode(sentences)
+        return Scores(self.score_ids(ids), truncated)
+
+    def score_ids(self, ids: Sequence[Sequence[int]]) -> Array:
+        """Probabilities of sentences that are given by their token ids, shape (n, n labels)."""
         calls = list(self._calls(ids))
-        found = self._threads.map(lambda places: self._run(ids, places, [PROBABILITIES])[0], calls)
+        found = self.threads.map(lambda places: self._run(ids, places, [PROBABILITIES])[0], calls)
         probabilities = np.concatenate(list(found)) if calls else np.empty((0, 0), np.float32)
         rows = np.empty_like(probabilities)
         rows[[place for places in calls for place in places]] = probabilities
-        return Scores(rows, truncated)
+        return rows
 
     def embed(self, sentences: Sequence[str], on_progress: Callable[[int], None]) -> tuple[Array, Array]:
-        ids, _ = self._encode(sentences)
+        ids, _ = self.encode(sentences)
         calls = list(self._calls(ids))
         embeddings, probabilities = [], []
         for places, (rows, scores) in zip(
             calls,
-            self._threads.map(lambda places: self._run(ids, places, [EMBEDDINGS, PROBABILITIES]), calls),
+            self.threads.map(lambda places: self._run(ids, places, [EMBEDDINGS, PROBABILITIES]), calls),
             strict=True,
         ):
             embeddings.append(rows)
@@ -202,7 +206,8 @@ class OnnxRuntime:
         back = np.argsort([place for places in calls for place in places])
         return np.concatenate(embeddings)[back], np.concatenate(probabilities)[back]
 
-    def _encode(self, sentences: Sequence[str]) -> tuple[list[list[int]], npt.NDArray[np.bool_]]:
+    def encode(self, sentences: Sequence[str]) -> tuple[list[list[int]], npt.NDArray[np.bool_]]:
+        """Token ids of each sentence, special tokens included, and whether it was cut."""
         encodings = self.tokenizer.encode_batch_fast(list(sentences))
         return [encoding.ids for encoding in encodings], np.array([bool(e.overflowing) for e in encodings], bool)
 

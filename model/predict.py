@@ -21,6 +21,7 @@ from ..data.tables import STDIN, arrow_type, check_table_name, format_of, open_w
 from .abstain import Abstention
 from .backbone import file_sha256
 from .calibration import missing_calibration
+from .cascade import CascadeFacts
 from .classifier import CheckpointClassifier, Prediction
 from .drift import Drift, Reservoir, measure_drift
 from .layout import READY
@@ -95,8 +96,10 @@ class PredictReport:
     """What became of the rows: ``read`` is always ``written + rejected``.
 
     Attributes:
+        cascade: of the first stage that was asked before the graph; None where none was.
+        by_first_stage: rows that it answered.
         abstention: the threshold; None where none was asked for.
-        void: why the promise of ``abstention`` does not hold for this input; empty where it does.
+        void: why the promises of ``abstention`` and ``cascade`` do not hold for this input; empty where they do.
         queue: the queue's file, and ``queued`` the rows in it.
         priors: the label shares that the probabilities were adapted to.
         drift: how far the input is from the training text; None where it was not asked for or the model has
@@ -111,6 +114,8 @@ class PredictReport:
     written: int = 0
     rejected: int = 0
     truncated: int = 0
+    cascade: CascadeFacts | None = None
+    by_first_stage: int = 0
     labels: Counter[str] = field(default_factory=Counter)
     abstained: int = 0
     abstention: Abstention | None = None
@@ -136,6 +141,15 @@ class PredictReport:
             guarantee = self.abstention.guarantee(self.void)
             counts = {"rows": self.written, "abstained": self.abstained}
             sections["abstention"] = {**self.abstention.to_json(), "guarantee": guarantee, **counts}
+        if self.cascade:
+            promise = f"void: {'; '.join(self.void)}" if self.void else self.cascade.promise
+            sections["cascade"] = {
+                "rows": self.written,
+                "by_first_stage": self.by_first_stage,
+                "threshold": self.cascade.threshold,
+                "promise": promise,
+                "probabilities": "of what answered the row: the first stage's own, calibrated, or the graph's",
+            }
         if self.priors:
             sections["priors"] = self.priors.to_json(labels)
         return sections
@@ -144,6 +158,7 @@ class PredictReport:
         """Take some predictions into the counts."""
         self.written += len(predictions)
         self.truncated += sum(prediction.truncated for prediction in predictions)
+        self.by_first_stage += sum(prediction.by_first_stage for prediction in predictions)
         self.abstained += sum(prediction.abstained for prediction in predictions)
         self.labels.update(prediction.label for prediction in predictions)
 
@@ -204,6 +219,7 @@ def predict_files(
     report = PredictReport(output, _rejected_file(output))
     found = check_paths(inputs, output, options=options, overwrite=overwrite, resume=resume)
     report.abstention = _abstention(classifier, options)
+    report.cascade = classifier.cascade if options.among is None else None
     if options.adapt_priors and classifier.calibration is None:
         raise missing_calibration("--adapt-priors")
     probe = classifier.predict("A probe.", among=options.among)  # wrong labels in `among` fail before any work
@@ -407,8 +423,10 @@ class _Task:
                 if report.priors:
                     probabilities = adapt(probabilities, report.priors)
                 predictions = [
-                    Prediction.of(labels, row, cut, threshold)
-                    for row, cut in zip(probabilities, scores["truncated"], strict=True)
+                    Prediction.of(labels, row, cut, threshold, first)
+                    for row, cut, first in zip(
+                        probabilities, scores["truncated"], scores["by_first_stage"], strict=True
+                    )
                 ]
                 writer.write(
                     [

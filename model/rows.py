@@ -304,10 +304,16 @@ def read_texts(inputs: Sequence[str | Path], reading: ReadOptions) -> Iterator[s
     Raises:
         UserError: an input is missing, of no known format, unreadable, or has no column of texts.
     """
+    return (text for text, _ in read_documents(inputs, reading))
+
+
+def read_documents(inputs: Sequence[str | Path], reading: ReadOptions) -> Iterator[tuple[str, str | None]]:
+    """As ``read_texts``, each sentence with its document: the text file, or the value in the column ``document``."""
     for name in find_inputs(inputs, any_format=reading.input_format is not None):
         source = Source(name, name, reading.input_format or format_of(name))
         if source.format != "text":
             survey_sources([source], reading)
         for row in usable_rows([source], reading):
             if isinstance(row, Row):
-                yield str(row.values[reading.text_column])
+                document = row.values.get("document")
+                yield str(row.values[reading.text_column]), None if document is None else str(document)

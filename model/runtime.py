@@ -23,10 +23,12 @@ class Scores:
     Attributes:
         probabilities: shape (n sentences, n labels); each row sums to 1.
         truncated: whether each was longer than the model's window and was cut, shape (n sentences,).
+        by_first_stage: whether the first stage of a cascade answered, shape (n sentences,); None where there is none.
     """
 
     probabilities: Array
     truncated: npt.NDArray[np.bool_]
+    by_first_stage: npt.NDArray[np.bool_] | None = None
 
 
 class Runtime(Protocol):

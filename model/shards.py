@@ -38,11 +38,19 @@ OnRows = Callable[[int, int], None]
 """Called with the rows read, and those of them rejected, in the shard at work."""
 
 Scores = npt.NDArray[Any]
-"""Structured array (n rows,): ``probabilities`` (float32, one per label), ``truncated``, ``block`` (see ``priors``)."""
+"""Structured array (n rows,): ``probabilities`` (float32, one per label), ``truncated``, ``by_first_stage`` (see
+``cascade``), ``block`` (see ``priors``)."""
 
 
 def scores_type(n_labels: int) -> np.dtype[Any]:
-    return np.dtype([("probabilities", np.float32, (n_labels,)), ("truncated", np.bool_), ("block", np.int16)])
+    return np.dtype(
+        [
+            ("probabilities", np.float32, (n_labels,)),
+            ("truncated", np.bool_),
+            ("by_first_stage", np.bool_),
+            ("block", np.int16),
+        ]
+    )
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,7 @@ class Labeller:
         if good:
             scores["probabilities"] = [list(prediction.probabilities.values()) for prediction in predictions]
             scores["truncated"] = [prediction.truncated for prediction in predictions]
+            scores["by_first_stage"] = [prediction.by_first_stage for prediction in predictions]
             scores["block"] = document_blocks([values.get("document") for values in good])
         bad = [row for row in rows if isinstance(row, BadRow)]
         return Labelled(good, scores, [{"path": r.path, "line": r.line, "reason": r.reason, "raw": r.raw} for r in bad])

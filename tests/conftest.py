@@ -155,3 +155,21 @@ def exported(
         patch.setattr(export, "MOST_DIFFERENCE", 1.0)
         export.export_folder(folder, say=lambda line: None)
     return folder
+
+
+@pytest.fixture(scope="session")
+def cascaded(run: Run, graphs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the tiny run with a graph in full precision and a first stage before it."""
+    from conflict_framing.train import export
+    from conflict_framing.train.cascade import Unlabelled, cascade_folder
+    from conflict_framing.train.recipe import CascadeSettings
+
+    folder = Path(shutil.copytree(run.layout.folder, tmp_path_factory.mktemp("cascaded") / "run"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "make_candidates", lambda classifier, scratch: {"fp32": graphs["fp32"]})
+        export.export_folder(folder, say=lambda line: None)
+    rows = tiny_rows(420, seed=21)
+    unlabelled = Unlabelled([str(row["text"]) for row in rows], [str(row["document"]) for row in rows])
+    settings = CascadeSettings(most_changed=0.1, max_sentences=None)
+    cascade_folder(folder, unlabelled, settings, say=lambda line: None)
+    return folder

@@ -114,7 +114,7 @@ def export_graph(
         runtimes = {
             name: OnnxRuntime(path, layout.tokenizer, alone=name == _ALONE, **facts) for name, path in graphs.items()
         }
-        speeds = _speeds(dict[str, Runtime](runtimes) | {"torch": classifier.runtime}, measured.texts)
+        speeds = measure_speeds(dict[str, Runtime](runtimes) | {"torch": classifier.runtime}, measured.texts[:_TIMED])
         found = [
             compare(name, runtime.score(measured.texts).probabilities, measured.expected, speeds[name], graphs[name])
             for name, runtime in runtimes.items()
@@ -144,7 +144,8 @@ def export_graph(
         onnxruntime=onnxruntime.__version__,
         **facts,
     )
-    layout.graph_calibration.unlink(missing_ok=True)
+    for stale in (layout.graph_calibration, *layout.of_cascade):  # a first stage was taught by another graph
+        stale.unlink(missing_ok=True)
     if kept:
         kept.write(layout.graph_calibration)
     written.write(layout.graph_facts)
@@ -206,7 +207,7 @@ def export_folder(
     classifier = CheckpointClassifier.from_pretrained(source, device="cpu", runtime="torch")
     if not layout.tokenizer.exists():
         classifier.tokenizer.save_pretrained(str(source))
-    parts = _parts_of(source, classifier)
+    parts = parts_of(source, classifier, ("validation", "calibration"))
     of_checkpoint = classifier.calibration if "calibration" in parts else None
     calibration = (parts["calibration"], of_checkpoint) if of_checkpoint else None
     texts = texts or [text for part in parts.values() for text in part.texts] or load_corpus().texts
@@ -217,15 +218,16 @@ def export_folder(
     except ExportFailed as failed:
         raise UserError(f"--model {name}: {failed}.") from None
     if layout.facts.exists():
+        classifier.facts.training.pop("cascade", None)
         classifier.facts.training["graph"] = headline(facts)
         classifier.facts.write(layout.facts)
     return facts
 
 
-def _parts_of(source: Path, classifier: CheckpointClassifier) -> dict[str, Corpus]:
-    """Validation and calibration part of the run that the model folder is of, as far as they are there."""
+def parts_of(source: Path, classifier: CheckpointClassifier, names: Sequence[str]) -> dict[str, Corpus]:
+    """Parts of the run that the model folder is of, as far as they are there."""
     run = RunLayout(source.parent)
-    found = {name: run.split(name) for name in ("validation", "calibration")}
+    found = {name: run.split(name) for name in names}
     if run.model != source:
         return {}
     return {name: load_corpus(path, codebook=classifier.codebook) for name, path in found.items() if path.exists()}
@@ -239,9 +241,8 @@ def headline(facts: GraphFacts) -> dict[str, Any]:
 # --- measuring -----------------------------------------------------------------------------------
 
 
-def _speeds(runtimes: dict[str, Runtime], texts: Sequence[str]) -> dict[str, float]:
+def measure_speeds(runtimes: dict[str, Runtime], texts: Sequence[str]) -> dict[str, float]:
     """Sentences a second, medians of turns that alternate, so that a busy machine is slow for all alike."""
-    texts = texts[:_TIMED]
     seconds: dict[str, list[float]] = {name: [] for name in runtimes}
     for turn in range(1 + _REPEATS):
         for name, runtime in runtimes.items():
@@ -471,6 +472,52 @@ def _norm(norm: nn.LayerNorm, rows: Any) -> Any:
     centred = rows - rows.mean(dim=-1, keepdim=True)
     scale = torch.rsqrt((centred * centred).mean(dim=-1, keepdim=True) + norm.eps)
     return centred * scale * norm.weight + norm.bias
+
+
+def write_small_graph(model: nn.Module, temperature: float, folder: Path) -> Path:
+    """A module from token ids to logits, shape (1, length) to (1, n labels), as a graph that ends in probabilities."""
+    raw, path = folder / "small.raw.onnx", folder / "small.onnx"
+    with _quiet():
+        program = torch.onnx.export(
+            model.eval(),
+            (torch.arange(7).reshape(1, 7),),
+            dynamo=True,
+            input_names=[IDS],
+            output_names=[_LOGITS],
+            dynamic_shapes=({1: torch.export.Dim("length", min=1, max=2**16)},),
+            opset_version=_OPSET,
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError("no program came of it")
+    program.save(str(raw))
+    graph = _optimised(raw, folder)
+    _quantise_tables(graph)
+    _end_with_probabilities(graph)
+    _set_temperature(graph, temperature)
+    onnx.save(graph, path)
+    return path
+
+
+def _quantise_tables(graph: Any) -> None:
+    """Keep large tables of embeddings in 8 bits, with a step for each dimension: a quarter of the size."""
+    tables = {table.name: table for table in graph.graph.initializer}
+    nodes = []
+    for node in graph.graph.node:
+        nodes.append(node)
+        table = tables.get(node.input[0]) if node.op_type == "Gather" else None
+        if table is None or table.data_type != TensorProto.FLOAT or np.prod(table.dims) < _LARGE:
+            continue
+        weights = numpy_helper.to_array(table)
+        steps = np.maximum(np.abs(weights).max(axis=0), np.float32(1e-8)) / 127
+        table.CopyFrom(numpy_helper.from_array(np.round(weights / steps).astype(np.int8), table.name))
+        graph.graph.initializer.append(numpy_helper.from_array(steps.astype(np.float32), f"{table.name}_steps"))
+        output = node.output[0]
+        node.output[0] = f"{output}_int8"
+        nodes.append(helper.make_node("Cast", [f"{output}_int8"], [f"{output}_float"], to=TensorProto.FLOAT))
+        nodes.append(helper.make_node("Mul", [f"{output}_float", f"{table.name}_steps"], [output]))
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes)
 
 
 def _optimised(path: Path, folder: Path) -> Any:

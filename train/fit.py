@@ -20,6 +20,7 @@ from ..data.corpus import Corpus
 from ..data.errors import MissingExtraError, UserError
 from ..data.split import Split, split_corpus, split_units
 from ..model.backbone import Backbone, hub_failure, resolve_backbone
+from ..model.calibration import read_calibration
 from ..model.classifier import CheckpointClassifier
 from ..model.drift import Reference
 from ..model.folder import ModelFacts
@@ -188,6 +189,8 @@ def train_run(
         say(f"note: the probabilities are not calibrated ({why}); they stay as they came out of training.")
     if recipe.export:
         facts.training["graph"] = _graph(folder.model, classifier, split, recipe.seed, say)
+        if recipe.cascade.most_changed is not None and "failed" not in facts.training["graph"]:
+            facts.training["cascade"] = _cascade(folder.model, classifier, split, recipe, teacher, say)
         facts.write(ModelLayout(folder.model).facts)
     evaluation = _evaluate(folder, split, classifier, device, say)
     if evaluation:
@@ -231,6 +234,38 @@ def _graph(
         return {"failed": str(failed)}
     say(f"Graph {describe(facts.chosen)}; PyTorch {facts.torch_sentences_per_second:.0f} sentences/s")
     return headline(facts)
+
+
+def _cascade(
+    folder: Path,
+    classifier: CheckpointClassifier,
+    split: Split,
+    recipe: Recipe,
+    teacher: Teacher | None,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Add a first stage to the model folder; a run goes on without where that fails."""
+    from .cascade import NoCascade, Unlabelled, add_cascade, describe_cascade
+
+    texts = teacher.texts if teacher else []
+    parts = {name: part for name in ("train", "validation", "calibration") if len(part := getattr(split, name))}
+    try:
+        facts = add_cascade(
+            classifier,
+            folder,
+            parts,
+            Unlabelled(texts, [None] * len(texts), held_out=False),
+            recipe.cascade,
+            of_graph=read_calibration(folder, classifier.classes_, graph=True),
+            seed=recipe.seed,
+            say=say,
+        )
+    except NoCascade as none:
+        say(f"note: no first stage was made: {none} ('conflict-framing export --cascade').")
+        return {"failed": str(none)}
+    for line in describe_cascade(facts):
+        say(line)
+    return facts.model_dump()
 
 
 def has_few_labels(recipe: Recipe, split: Split, teacher: Teacher | None) -> bool:

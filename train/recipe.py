@@ -94,6 +94,13 @@ class DistillationSettings(_Section):
     max_sentences: int | None = Field(ge=1)
 
 
+class CascadeSettings(_Section):
+    """Whether a first stage is put before the graph (see ``train/cascade.py``)."""
+
+    most_changed: float | None = Field(gt=0, lt=1)
+    max_sentences: int | None = Field(ge=1)
+
+
 class Recipe(_Section):
     """All settings of a run; ``configs/default.yaml`` explains each."""
 
@@ -111,6 +118,7 @@ class Recipe(_Section):
     small_corpus: SmallCorpusSettings
     few_labels: FewLabelsSettings
     distillation: DistillationSettings
+    cascade: CascadeSettings
 
     def trains_whole(self, sentences: int) -> bool:
         """Whether nothing is frozen with so many training sentences: the rule of ``small_corpus``."""

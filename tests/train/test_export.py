@@ -140,7 +140,7 @@ def _agreeing(names: dict[str, float], speeds: dict[str, float], patch: pytest.M
         )  # fmt: skip
 
     patch.setattr(export, "compare", compare)
-    patch.setattr(export, "_speeds", lambda runtimes, texts: speeds | {"torch": 1.0})
+    patch.setattr(export, "measure_speeds", lambda runtimes, texts: speeds | {"torch": 1.0})
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from safetensors import safe_open
 from transformers import pipeline
 
 from conflict_framing import cli
-from conflict_framing.data import UserError
+from conflict_framing.data import UserError, load_corpus
 from conflict_framing.model import CheckpointClassifier
 from conflict_framing.model.layout import ModelLayout, RunLayout
 from conflict_framing.model.onnx_runtime import read_graph_facts
@@ -17,7 +17,7 @@ from conflict_framing.train import export
 from conflict_framing.train.fit import Run
 from conflict_framing.train.pack import pack_model
 
-from ..conftest import tiny_rows
+from ..conftest import tiny_rows, write_jsonl
 
 TEXTS = [str(row["text"]) for row in tiny_rows(90, seed=8)]
 
@@ -103,6 +103,52 @@ def test_it_says_what_it_was_made_from_and_how_good_it_is(packed: Path, taught: 
     assert facts["metrics"]["macro_f1"] == pytest.approx(before["metrics"]["macro_f1"], abs=0.1)
     assert facts["training"]["half_precision"]["agreement"] >= export.LEAST_AGREEMENT
     assert {path.suffix for path in packed.iterdir()} <= {".json", ".md", ".onnx", ".safetensors", ".yaml", ""}
+
+
+def test_with_a_first_stage(taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, source = tmp_path / "ready", write_jsonl(tmp_path / "more.jsonl", tiny_rows(420, seed=21))
+    command = ["export", "--model", str(taught), "--output", str(folder)]
+    command += ["--cascade", "0.1", "--unlabelled", str(source)]
+    with pytest.raises(SystemExit) as left:
+        cli.main(command)
+    assert left.value.code == cli.EXIT_USER_ERROR  # whose text?
+    assert not folder.exists()
+    with pytest.raises(SystemExit) as left:
+        cli.main([*command, "--attribution", "Letters (CC0)"])
+    assert left.value.code == cli.EXIT_OK
+    layout, classifier = ModelLayout(folder), CheckpointClassifier.from_pretrained(folder)
+    cascade = classifier.cascade
+    assert cascade is not None
+    assert cascade.attribution == "Letters (CC0)"
+    assert cascade.unlabelled == len({str(row["text"]) for row in tiny_rows(420, seed=21)})
+    assert classifier.calibration
+    assert classifier.facts.training["cascade"] == cascade.model_dump()
+    assert classifier.facts.training["macro_f1_without_cascade"] > 0.5
+    test = load_corpus(RunLayout(taught).split("test"))
+    assert classifier.facts.metrics["macro_f1"] == pytest.approx(classifier.score(test.texts, test.labels))
+    notice, card = layout.notice.read_text("utf-8"), layout.card.read_text("utf-8")
+    assert f"first_stage.onnx): Letters (CC0); {cascade.unlabelled} sentences" in notice
+    assert str(cascade.unlabelled_sha256) in notice
+    assert cascade.promise.split(" (")[0].replace("10%", "10 %") in card
+    assert "- Unlabelled text of the first stage: Letters (CC0)" in card
+    assert "with its first stage\n" in card
+    lines = card.split("## Training")[1].split("## Limits")[0].strip().splitlines()
+    assert not [line for line in lines[:-2] if not line.startswith("- ")]
+
+    # Another one for the folder that is there: weights and graph stay.
+    before = {path: path.read_bytes() for path in (layout.weights, layout.graph, layout.graph_facts)}
+    again = ["export", "--model", str(folder), "--cascade", "0.2", "--unlabelled", str(source), "--parts", str(taught)]
+    with pytest.raises(SystemExit) as left:
+        cli.main(again)
+    assert left.value.code == cli.EXIT_USER_ERROR
+    with pytest.raises(SystemExit) as left:
+        cli.main([*again, "--attribution", "Diaries (CC0)"])
+    assert left.value.code == cli.EXIT_OK
+    assert before == {path: path.read_bytes() for path in before}
+    assert "Diaries (CC0)" in layout.notice.read_text("utf-8")
+    card = layout.card.read_text("utf-8")
+    assert "at most 20 % of sentences" in card
+    assert "Letters" not in card
 
 
 def test_what_cannot_be_packed(
