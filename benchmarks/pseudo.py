@@ -38,6 +38,7 @@ class PseudoClassifier:
         self.facts = ModelFacts(max_length=128, backbone="pseudo", recipe={"name": "pseudo"})
         self.source: Path | None = None
         self.reference = None
+        self.cascade = None
         self.runtime = SimpleNamespace(name="torch")  # what the metadata tell
         self.weights: list[Path] = []
         self.batch_size = 32
