@@ -118,7 +118,7 @@ def test_the_predicted_label_is_explained_or_the_one_asked_for(classifier: Check
     assert [w.attribution for w in calm.words] == pytest.approx([-w.attribution for w in move.words], abs=1e-4)
     with pytest.raises(UserError, match="--label quiet: expected one of the labels attack, calm, move"):
         classifier.explain(TEXT, "quiet")
-    with pytest.raises(TypeError, match="expected one sentence"):
+    with pytest.raises(TypeError, match="expected str, came list"):
         classifier.explain([TEXT])  # type: ignore[arg-type]
 
 
@@ -156,9 +156,9 @@ def test_a_long_text_is_cut_as_in_prediction_and_marked(classifier: CheckpointCl
     assert len(found.words) == classifier.facts.max_length - 2  # what stands beyond the window moved nothing
 
 
-def test_a_text_without_words_has_no_attributions(classifier: CheckpointClassifier) -> None:
-    found = classifier.explain(" ")
-    assert (found.words, found.difference, found.gap, found.complete) == ((), 0.0, 0.0, True)
+def test_a_text_without_words_is_refused(classifier: CheckpointClassifier) -> None:
+    with pytest.raises(UserError, match=r"expected text, came ' '"):
+        classifier.explain(" ")
 
 
 def byte_tokenizer() -> Any:
