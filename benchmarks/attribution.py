@@ -2,6 +2,7 @@
 
     python benchmarks/attribution.py            # both halves; the patterns were developed on the first alone
     python benchmarks/attribution.py --errors   # and each sentence that is wrong
+    python benchmarks/attribution.py --third    # by the labels of an annotator who knew neither patterns nor labels
 
 A sentence counts as found where it is attributed to the source that the labels name, under any of the names
 that the document has for it. Intervals are percentiles of a bootstrap over documents.
@@ -16,6 +17,7 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import cohen_kappa_score
 
 from common import print_table
 from conflict_framing.analysis import Article, Attribution, attribute, parse_article
@@ -49,6 +51,36 @@ def read_documents(half: str) -> Iterator[tuple[Article, list[dict[str, Any]]]]:
         if [s.text for s in article.sentences] != [row["text"] for row in document]:
             raise ValueError(f"{name}: the splitter's sentences are not those that are labelled")
         yield article, document
+
+
+def by_third(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with the third annotator's labels; a source takes the names that the document's labels know of it."""
+    known = {row["source"]: row["source_names"] for row in rows if row["source"]}
+    found = []
+    for row in rows:
+        name = row["annotator_3"]
+        source = assigned(name, known) or name
+        names = [*known.get(source, []), name] if name else []
+        third = {"source": source, "source_names": names, "source_type": row["annotator_3_type"]}
+        found.append({**row, **third, "construction": row["construction"] if name else None})
+    return found
+
+
+def agreement(documents: Sequence[Sequence[dict[str, Any]]]) -> list[list[str]]:
+    """The third annotator's labels beside the adjudicated ones."""
+    pairs = [pair for rows in documents for pair in zip(rows, by_third(rows), strict=True)]
+    kappa = cohen_kappa_score(*zip(*((a["source"] is None, b["source"] is None) for a, b in pairs), strict=True))
+    both = [(a, b) for a, b in pairs if a["source"] is not None and b["source"] is not None]
+    same = [(a, b) for a, b in both if a["source"] == b["source"]]
+    return [
+        ["attributed or not, kappa", f"{kappa:.3f}", f"of {len(pairs)}"],
+        ["same source where both attribute", f"{len(same) / len(both):.3f}", f"of {len(both)}"],
+        [
+            "same type where the source is the same",
+            f"{sum(a['source_type'] == b['source_type'] for a, b in same) / len(same):.3f}",
+            f"of {len(same)}",
+        ],
+    ]
 
 
 def judge(article: Article, rows: Sequence[dict[str, Any]]) -> list[Judged]:
@@ -105,8 +137,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--half", choices=HALVES, help="this half only")
     parser.add_argument("--errors", action="store_true", help="show each sentence that is wrong")
+    parser.add_argument("--third", action="store_true", help="judge by the third annotator's labels")
     options = parser.parse_args()
-    halves = {half: [judge(*pair) for pair in read_documents(half)] for half in HALVES if options.half in (None, half)}
+    read = {half: list(read_documents(half)) for half in HALVES if options.half in (None, half)}
+    if options.third:
+        labelled = [rows for documents in read.values() for _, rows in documents]
+        print_table(["third annotator and the labels", "", "sentences"], agreement(labelled))
+        print()
+        read = {half: [(article, by_third(rows)) for article, rows in documents] for half, documents in read.items()}
+    halves = {half: [judge(*pair) for pair in documents] for half, documents in read.items()}
     rows = []
     for half, documents in halves.items():
         judged = [j for document in documents for j in document]

@@ -39,6 +39,7 @@ class PseudoClassifier:
         self.source: Path | None = None
         self.reference = None
         self.cascade = None
+        self.lacks_graph = False
         self.runtime = SimpleNamespace(name="torch")  # what the metadata tell
         self.weights: list[Path] = []
         self.batch_size = 32
