@@ -3,7 +3,8 @@
     python benchmarks/cold_start.py --model runs/default
     python benchmarks/cold_start.py --repeats 15          # the ready model, the pipeline on its weights too
 
-Starting Python, loading and labelling are all in it. Both are processes of their own, in turns; the first turn, which fills the system's file cache, is not counted.
+Starting Python, loading and labelling are all in it. Both are processes of their own, in turns; the first turn, which
+fills the system's file cache, is not counted.
 """
 
 import argparse
