@@ -907,9 +907,12 @@ def _predict(options: Any) -> int:
             f"and were cut (column truncated)."
         )
     if report.cascade:
-        say(f"The first stage answered {report.by_first_stage:,} rows, the graph the rest: {report.cascade.promise}.")
+        answered = f"The first stage answered {report.by_first_stage:,} rows, the graph the rest"
         if report.void:
-            say(f"That promise is void here: {'; '.join(report.void)}.")
+            void = "; ".join(report.void)
+            say(f"{answered}. What is promised of its labels does not hold here ({void}): see --no-cascade.")
+        else:
+            say(f"{answered}: {report.cascade.promise}.")
     _print_abstention(report)
     _print_priors(report, classifier.classes_)
     if report.drift and report.drift.warning:

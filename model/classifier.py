@@ -292,6 +292,8 @@ class CheckpointClassifier:
         """
         if isinstance(sentences, str):
             return next(iter(self.stream([sentences], among=among, abstain_below=abstain_below)))
+        if isinstance(sentences, bytes) or not isinstance(sentences, Iterable):
+            raise TypeError(f"expected a sentence or an iterable of sentences, came {type(sentences).__name__}")
         return list(self.stream(sentences, among=among, abstain_below=abstain_below))
 
     def predict_proba(self, sentences: Iterable[str]) -> Array:

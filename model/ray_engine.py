@@ -6,6 +6,7 @@ way than there are actors to work on them, and an actor that dies costs one rang
 On several machines, the inputs and the output's folder must be on storage that all of them share.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,13 +23,14 @@ class RayEngine:
     Attributes:
         load: makes the classifier, in each actor; must be picklable.
         workers: actors, each of them on ``cpus`` processors.
-        longest: shards that an actor takes at a time, at most.
+        longest: shards that an actor takes at a time, at most. What it has not finished is lost with it, and with
+            Ctrl-C; a shard takes it seconds, so that handing out one by one costs nothing.
     """
 
     load: Callable[[], CheckpointClassifier]
     workers: int
     cpus: float = 1
-    longest: int = 4
+    longest: int = 1
 
     def __call__(
         self, ranges: Iterable[ShardRange], labeller: Labeller, files: ShardFiles, on_rows: OnRows
@@ -49,6 +51,8 @@ class RayEngine:
             return
         started_here = not ray.is_initialized()
         if started_here:
+            # Ray's workers give way to all else on the machine (15), which on a busy one is to stand still.
+            os.environ.setdefault("RAY_worker_niceness", "0")
             ray.init(log_to_driver=False, include_dashboard=False)
         try:
             there = ray.cluster_resources().get("CPU", 0)

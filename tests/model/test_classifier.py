@@ -104,6 +104,12 @@ def test_stream_takes_one_window_at_a_time(classifier: CheckpointClassifier) -> 
     assert 1 + sum(1 for _ in stream) == WINDOW * 2 + 5
 
 
+@pytest.mark.parametrize(("wrong", "name"), [(5, "int"), (None, "NoneType"), (b"calm", "bytes")])
+def test_what_is_no_text_and_no_texts_is_refused(classifier: CheckpointClassifier, wrong: object, name: str) -> None:
+    with pytest.raises(TypeError, match=f"expected a sentence or an iterable of sentences, came {name}"):
+        classifier.predict(wrong)  # type: ignore[call-overload]
+
+
 def test_wrong_types_are_refused(classifier: CheckpointClassifier) -> None:
     with pytest.raises(TypeError, match="sentence 1: expected str, came int"):
         classifier.predict(["a", 3])  # type: ignore[list-item]
