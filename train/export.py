@@ -501,21 +501,31 @@ def write_small_graph(model: nn.Module, temperature: float, folder: Path) -> Pat
 
 def _quantise_tables(graph: Any) -> None:
     """Keep large tables of embeddings in 8 bits, with a step for each dimension: a quarter of the size."""
-    tables = {table.name: table for table in graph.graph.initializer}
-    nodes = []
-    for node in graph.graph.node:
-        nodes.append(node)
-        table = tables.get(node.input[0]) if node.op_type == "Gather" else None
-        if table is None or table.data_type != TensorProto.FLOAT or np.prod(table.dims) < _LARGE:
-            continue
+
+    def reread(table: Any, node: Any) -> list[Any]:
         weights = numpy_helper.to_array(table)
         steps = np.maximum(np.abs(weights).max(axis=0), np.float32(1e-8)) / 127
         table.CopyFrom(numpy_helper.from_array(np.round(weights / steps).astype(np.int8), table.name))
         graph.graph.initializer.append(numpy_helper.from_array(steps.astype(np.float32), f"{table.name}_steps"))
         output = node.output[0]
         node.output[0] = f"{output}_int8"
-        nodes.append(helper.make_node("Cast", [f"{output}_int8"], [f"{output}_float"], to=TensorProto.FLOAT))
-        nodes.append(helper.make_node("Mul", [f"{output}_float", f"{table.name}_steps"], [output]))
+        return [
+            helper.make_node("Cast", [f"{output}_int8"], [f"{output}_float"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", [f"{output}_float", f"{table.name}_steps"], [output]),
+        ]
+
+    _change_tables(graph, reread)
+
+
+def _change_tables(graph: Any, reread: Callable[[Any, Any], list[Any]]) -> None:
+    """Call with each large table of embeddings and the node that reads it, and put what comes back behind the node."""
+    tables = {table.name: table for table in graph.graph.initializer}
+    nodes = []
+    for node in graph.graph.node:
+        nodes.append(node)
+        table = tables.get(node.input[0]) if node.op_type == "Gather" else None
+        if table is not None and table.data_type == TensorProto.FLOAT and np.prod(table.dims) >= _LARGE:
+            nodes += reread(table, node)
     del graph.graph.node[:]
     graph.graph.node.extend(nodes)
 
@@ -540,23 +550,18 @@ def shrink_tables(graph: Any, *, exactly: bool = False) -> None:
         graph: to be changed.
         exactly: leave those of which something would be lost.
     """
-    tables = {table.name: table for table in graph.graph.initializer}
-    nodes = []
-    for node in graph.graph.node:
-        nodes.append(node)
-        table = tables.get(node.input[0]) if node.op_type == "Gather" else None
-        if table is None or table.data_type != TensorProto.FLOAT or np.prod(table.dims) < _LARGE:
-            continue
+
+    def reread(table: Any, node: Any) -> list[Any]:
         weights = numpy_helper.to_array(table)
         half = _halved(weights)
         if not np.isfinite(half).all() or (exactly and not np.array_equal(half.astype(np.float32), weights)):
-            continue
+            return []
         table.CopyFrom(numpy_helper.from_array(half, table.name))
         output = node.output[0]
         node.output[0] = f"{output}_half"
-        nodes.append(helper.make_node("Cast", [f"{output}_half"], [output], to=TensorProto.FLOAT))
-    del graph.graph.node[:]
-    graph.graph.node.extend(nodes)
+        return [helper.make_node("Cast", [f"{output}_half"], [output], to=TensorProto.FLOAT)]
+
+    _change_tables(graph, reread)
 
 
 def _halved(values: Array) -> npt.NDArray[np.float16]:
