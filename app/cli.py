@@ -182,6 +182,12 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     )
     _add_device(parser)
     _add_runtime(parser)
+    parser.add_argument(
+        "--cascade",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="ask the model's first stage before its graph (default: where the model has one, see 'export')",
+    )
 
 
 def _add_runtime(parser: argparse.ArgumentParser) -> None:
@@ -191,6 +197,14 @@ def _add_runtime(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="what computes: the model folder's graph in ONNX Runtime, or the checkpoint in PyTorch (default: auto, "
         "the graph where there is one and the device is auto or cpu)",
+    )
+
+
+def _classifier(options: Any) -> "CheckpointClassifier":
+    from conflict_framing.model import CheckpointClassifier
+
+    return CheckpointClassifier.from_pretrained(
+        options.model, device=options.device, runtime=options.runtime, cascade=options.cascade
     )
 
 
@@ -524,14 +538,13 @@ examples:
 
 def _evaluate(options: Any) -> int:
     from conflict_framing.data.behaviour import load_behaviour
-    from conflict_framing.model import CheckpointClassifier
 
     if not options.data and options.behaviour is None:
         raise UserError("Nothing to evaluate on. Name labelled files, or run behaviour tests with --behaviour.")
     output = Path(options.output) if options.output else None
     if output is not None and output.exists() and not options.overwrite:
         raise UserError(f"{output} exists. Name another --output, or replace it with --overwrite.")
-    classifier = CheckpointClassifier.from_pretrained(options.model, device=options.device, runtime=options.runtime)
+    classifier = _classifier(options)
     groups = None
     if options.behaviour is not None:
         groups = load_behaviour(*options.behaviour, codebook=classifier.codebook, encoding=options.encoding)
@@ -832,12 +845,6 @@ examples:
     parser.add_argument(
         "--batch-size", type=_at_least(1), default=None, metavar="N", help="sentences per forward pass (default: 32)"
     )
-    parser.add_argument(
-        "--cascade",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="ask the model's first stage before its graph (default: where the model has one, see 'export')",
-    )
     parser.add_argument("--resume", action="store_true", help="go on with the unfinished work on --output")
     parser.add_argument(
         "--engine",
@@ -1018,7 +1025,6 @@ examples:
 def _read(options: Any) -> int:
     from conflict_framing.analysis import Article, is_html, print_reading, read_article, read_articles, to_html
     from conflict_framing.data.tables import display_name, format_of, require_file
-    from conflict_framing.model import CheckpointClassifier
 
     page = Path(options.html) if options.html else None
     if page is not None and page.exists() and not options.overwrite:
@@ -1030,7 +1036,7 @@ def _read(options: Any) -> int:
         if not is_html(options.article) and format_of(options.article) != "text":
             raise UserError(f"{options.article} is a table; 'read' shows one article. Label tables with 'predict'.")
     (article,) = (a for a in read_articles([options.article], encoding=options.encoding) if isinstance(a, Article))
-    classifier = CheckpointClassifier.from_pretrained(options.model, device=options.device, runtime=options.runtime)
+    classifier = _classifier(options)
     title = display_name(options.article) if options.article == "-" else Path(options.article).name
     with _bar("Explaining", "sentences") if options.explain else nullcontext(_nothing) as on_progress:
         reading = read_article(
@@ -1177,14 +1183,13 @@ examples:
 
 def _explain(options: Any) -> int:
     from conflict_framing.analysis import print_explanation, read_texts, to_html
-    from conflict_framing.model import CheckpointClassifier
 
     page = Path(options.html) if options.html else None
     if page is not None and page.exists() and not options.overwrite:
         raise UserError(f"{page} exists. Name another --html, or replace it with --overwrite.")
     if not all(text.strip() for text in options.text):
         raise UserError("TEXT: expected a sentence, came nothing but blanks.")
-    classifier = CheckpointClassifier.from_pretrained(options.model, device=options.device, runtime=options.runtime)
+    classifier = _classifier(options)
     explanations = []
     for text in options.text:
         explanation = classifier.explain(text, options.label, options.steps)
@@ -1260,9 +1265,7 @@ def _serve(options: Any) -> int:
         raise UserError(f"--annotations {options.annotations}: name a file, FILE.jsonl.")
     require_framework()
     with open_socket(options.host, options.port) as listening:
-        from conflict_framing.model import CheckpointClassifier
-
-        classifier = CheckpointClassifier.from_pretrained(options.model, device=options.device)
+        classifier = _classifier(options)
         if not is_local(options.host):
             say(
                 f"warning: listening on {options.host}, so whoever reaches this machine can use the page. There is no "

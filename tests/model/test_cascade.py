@@ -274,3 +274,16 @@ def test_the_command_takes_it_or_leaves_it(cascaded: Path, tmp_path: Path, capsy
     assert "cascade" not in without
     assert with_["options"]["runtime"]["cascade"] is None
     assert without["options"]["runtime"]["cascade"] is False
+
+
+def test_other_commands_leave_it_out_too(cascaded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path(shutil.copytree(cascaded, tmp_path / "run"))
+    ModelLayout(RunLayout(folder).model).first_stage.unlink()
+    article = tmp_path / "article.txt"
+    article.write_text(" ".join(TEXTS[:3]), "utf-8")
+    labelled = write_jsonl(tmp_path / "labelled.jsonl", tiny_rows(12, seed=5))
+    for command in (["read", str(article)], ["evaluate", str(labelled), "--no-baselines"]):
+        command += ["--model", str(folder)]
+        assert exit_status(command) != 0
+        assert "do without it: --no-cascade" in capsys.readouterr().err
+        assert exit_status([*command, "--no-cascade"]) == 0
