@@ -3,12 +3,16 @@ from pathlib import Path
 
 import pytest
 
-from conflict_framing.data import Codebook, CorpusError, UserError, load_corpus
+from conflict_framing.data import Codebook, Corpus, CorpusError, UserError, load_corpus
 from conflict_framing.data.balance import one_sided
-from conflict_framing.data.check import check_files
+from conflict_framing.data.check import check_corpus, check_files
 from conflict_framing.data.corpus import bundled_corpus_files
 
 from ..conftest import write_jsonl
+
+DATA = Path(__file__).parents[2] / "data"
+DATASHEET = DATA / "DATASHEET.md"
+HELD_OUT = sorted(DATA.glob("held_out/*.jsonl"))
 
 
 def test_bundled_corpus_is_large_whole_and_clean() -> None:
@@ -28,8 +32,23 @@ def test_bundled_corpus_is_large_whole_and_clean() -> None:
     assert len(ids) == len(set(ids))
 
 
+def test_held_out_documents_share_nothing_with_the_corpus() -> None:
+    corpus = load_corpus()
+    held_out, problems = check_files(*HELD_OUT, codebook=Codebook.bundled())
+    assert problems == []
+    assert held_out is not None
+    documents = {s.document for s in held_out.sentences}
+    assert None not in documents
+    assert not documents & {s.document for s in corpus.sentences}
+    assert check_corpus(Corpus(corpus.sentences + held_out.sentences, corpus.codebook)) == []
+    datasheet = DATASHEET.read_text("utf-8")
+    assert f"{len(held_out):,} sentences in {len(documents)} documents" in datasheet
+    for name, count in held_out.counts().items():
+        assert f"{count:,} `{name}`" in datasheet
+
+
 def test_datasheet_tells_the_counts_of_the_corpus() -> None:
-    datasheet = (Path(__file__).parents[2] / "data" / "DATASHEET.md").read_text("utf-8")
+    datasheet = DATASHEET.read_text("utf-8")
     corpus = load_corpus()
     assert f"{len(corpus):,} sentences: " in datasheet
     for name, count in corpus.counts().items():
@@ -38,7 +57,7 @@ def test_datasheet_tells_the_counts_of_the_corpus() -> None:
 
 
 def test_bundled_labels_follow_from_the_two_annotators() -> None:
-    for sentence in load_corpus().sentences:
+    for sentence in load_corpus().sentences + load_corpus(*HELD_OUT).sentences:
         first, second = sentence.extras["annotator_1"], sentence.extras["annotator_2"]
         if not sentence.extras["adjudicated"]:
             assert sentence.label == first == second, sentence.place
