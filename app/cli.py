@@ -59,6 +59,7 @@ out = Console(emoji=False, highlight=False)
 err = Console(stderr=True, emoji=False, highlight=False)
 
 _SHOWN = 30  # rows of a table in the terminal
+_FEW_FILES = 3  # that are named one by one above a report
 _log_json = False  # whether standard error is for programs
 
 
@@ -582,7 +583,7 @@ def _evaluate_data(
         run_of(options.model),
         corpus,
         classifier,
-        name=", ".join(Path(path).name for path in options.data),
+        name=_names_of(options.data),
         baselines=not options.no_baselines,
         behaviour=groups,
         device=options.device,
@@ -591,6 +592,15 @@ def _evaluate_data(
     if output is not None:
         report = write_evaluation(evaluation, output)
         out.print(f"report  {report}", soft_wrap=True)
+
+
+def _names_of(paths: "Sequence[str]") -> str:
+    """What a report is headed with: the names of the files, or of their folder where they are many."""
+    names = [Path(path).name for path in paths]
+    if len(names) <= _FEW_FILES:
+        return ", ".join(names)
+    folders = {Path(path).absolute().parent.name for path in paths}
+    return f"{len(names)} files of {folders.pop()}" if len(folders) == 1 else f"{names[0]} and {len(names) - 1} others"
 
 
 def print_evaluation(evaluation: "Evaluation", brief: bool = True) -> None:

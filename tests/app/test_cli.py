@@ -610,3 +610,9 @@ def test_shares_tell_what_does_not_go_together(
 ) -> None:
     assert call("shares", tmp_path / "none.jsonl", *arguments) == cli.EXIT_USER_ERROR
     assert message in capsys.readouterr().err
+
+
+def test_a_report_on_many_files_is_headed_with_their_folder() -> None:
+    assert cli._names_of(["a/x.csv", "b/y.csv"]) == "x.csv, y.csv"
+    assert cli._names_of([f"held_out/{place}.jsonl" for place in range(20)]) == "20 files of held_out"
+    assert cli._names_of(["a/1.csv", "a/2.csv", "b/3.csv", "b/4.csv"]) == "1.csv and 3 others"
