@@ -1316,7 +1316,8 @@ that costs next to nothing answers the sentences that it is sure of. It is taugh
 run's training sentences and on --unlabelled text, best of the kind that will be labelled. Its answers
 are bounded so that at most the stated share of sentences (default: 0.01) gets another label than the
 graph alone gives, with 95 % confidence, in text like the documents that are held out for it (half of
-the unlabelled ones: give some hundred). 'predict' then uses it (--no-cascade does not).
+the unlabelled ones: give some hundred, in a column 'document'). An earlier first stage is replaced.
+All that predict then use it (--no-cascade does not).
 
 --output leaves the run as it is and writes a folder to pass on: the weights rounded to half precision
 (they are loaded in single precision), a graph, calibrated and measured anew by the bars above, with
@@ -1357,7 +1358,9 @@ examples:
         "--parts", metavar="RUN", help="for --cascade: the run whose parts to use, where --model was packed from it"
     )
     parser.add_argument(
-        "--attribution", metavar="TEXT", help="sources of --unlabelled and their licences, for the model card"
+        "--attribution",
+        metavar="TEXT",
+        help="sources of --unlabelled and their licences, for the README and NOTICE of a folder to pass on",
     )
     parser.add_argument("--output", metavar="FOLDER", help="write a model folder to pass on there (needs a run)")
     parser.add_argument(
@@ -1380,6 +1383,8 @@ def _export(options: Any) -> int:
         return _pack(options)
     reading = ReadOptions(options.text_column, options.encoding)
     if options.cascade is not None and has_graph(find_model(options.model)) and not options.overwrite:
+        if options.data:
+            raise UserError("--data is for measuring a graph, and the one that is there stays: leave it out.")
         return _export_cascade(options)
     texts = list(read_texts(options.data, reading))
     facts = export_folder(options.model, texts=texts, overwrite=options.overwrite, say=say)
@@ -1408,7 +1413,9 @@ def _export_cascade(options: Any) -> int:
     from conflict_framing.train.pack import add_first_stage
 
     unlabelled, settings = _cascade_from(options)
-    is_packed = options.parts and ModelLayout(find_model(options.model)).notice.exists()
+    is_packed = ModelLayout(find_model(options.model)).notice.exists()
+    if is_packed and not options.parts:
+        raise UserError(f"--model {options.model} was packed from a run. Name that run: --parts RUN")
     add = add_first_stage if is_packed else cascade_folder
     facts = add(options.model, unlabelled, settings, run=options.parts, say=say)
     for line in describe_cascade(facts):

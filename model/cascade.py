@@ -59,7 +59,8 @@ class CascadeFacts(BaseModel):
         documents: one sentence was drawn from each.
         allowed: how many of these may change their label for the promise to hold.
         taught_on: sentences that the first stage was taught on.
-        unlabelled: of the sentences without labels that it was made with, those held out included, how many.
+        unlabelled: how many different sentences without labels were given to make it with, of which some are held
+            out and only so many taught as the recipe allows.
         unlabelled_sha256: of their sorted list; None where there were none.
         attribution: whose they are, with licences.
         sentences_per_second: of cascade and graph, tokenising included, on the machine that made it and on

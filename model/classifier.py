@@ -198,7 +198,9 @@ class CheckpointClassifier:
         if self.source is None or self.runtime.name != "onnx":
             return []
         layout = ModelLayout(self.source)
-        return [path for path in (*layout.of_graph, layout.calibration, layout.weights) if path.exists()]
+        left_out = () if self.cascade else layout.of_cascade
+        files = (*layout.of_graph, layout.calibration, layout.weights)
+        return [path for path in files if path.exists() and path not in left_out]
 
     def _checkpoint(self) -> TorchRuntime:
         """The model in PyTorch, loaded when first asked for: what runs a graph seldom needs it."""

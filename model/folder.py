@@ -98,7 +98,7 @@ def _from_hub(name: str) -> Path:
     except ImportError:
         raise MissingExtraError("huggingface_hub", "train", "Loading a model of the hub") from None
     # Weights as safetensors only; nothing that could hold code is fetched.
-    patterns = ["*.json", "*.safetensors", "*.txt", "*.model", "*.yaml", "model.onnx"]
+    patterns = ["*.json", "*.safetensors", "*.txt", "*.model", "*.yaml", "*.onnx", "NOTICE"]
     try:
         return Path(snapshot_download(name, allow_patterns=patterns))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:

@@ -43,7 +43,6 @@ from ..model.onnx_runtime import OnnxRuntime, read_graph_facts
 from ..model.runtime import Array, Runtime
 from .calibration import LEAST_SENTENCES, fit_temperature
 from .recipe import CascadeSettings
-from .turns import turned_copies
 
 try:
     import torch
@@ -61,9 +60,6 @@ _MOST_HELD_OUT = 1000  # documents: more of them move the threshold little
 _SIZE, _MIDDLE, _WIDTH, _LAYERS = 128, 64, 3, 3
 _PASSES, _BATCH, _RATE, _DROPOUT = 9, 64, 2e-3, 0.2
 _MADE_UNKNOWN = 0.1  # of the tokens
-# Share of the sentences that are taught with a copy that has a negation or a denial in it (train/turns.py), labelled
-# by the graph like all: such are rare in text, and without them "no longer safe" is surely calm to so small a network.
-_TURNED = 0.5
 _WARM_UP = 0.03  # of the steps
 
 
@@ -77,20 +73,18 @@ class Unlabelled:
 
     Attributes:
         texts: the sentences.
-        documents: the document of each; None where it is a unit of its own.
-        held_out: whether documents may be held out for the threshold. Not where nobody knows which sentences
-            belong together.
+        documents: the document of each; None where nobody knows which sentences belong together, and such a
+            sentence is never held out for the threshold.
         attribution: whose they are, with licences.
     """
 
     texts: Sequence[str] = ()
     documents: Sequence[str | None] = ()
-    held_out: bool = True
     attribution: str | None = None
 
     @property
     def units(self) -> list[int]:
-        """Of each sentence the unit that stays whole, and equal sentences are one unit too."""
+        """Of each sentence the unit that stays whole: its document, or without one all sentences of its text."""
         places: dict[Any, int] = {}
         return [
             places.setdefault(("text", text) if document is None else document, len(places))
@@ -125,15 +119,12 @@ def add_cascade(
         NoCascade: too few documents for the promise, or no answer of the first stage keeps it.
     """
     layout = ModelLayout(folder)
-    for path in layout.of_cascade:
-        path.unlink(missing_ok=True)
     graph_facts = read_graph_facts(folder)
     graph = OnnxRuntime.load(folder, graph_facts)
     most = settings.most_changed
     if most is None:
         raise ValueError("settings without most_changed ask for no cascade")
     taught, draws = _divide(parts, unlabelled, settings, seed)
-    taught += turned_copies(taught, _TURNED, seed)
     validation = list(parts["validation"].texts) if "validation" in parts else []
     needed = fewest_answered(0, most, CONFIDENCE)
     if len(draws) < needed:
@@ -163,6 +154,8 @@ def add_cascade(
         )
         if not is_sure(found[0].first, threshold).any():
             raise NoCascade(f"no answer of the first stage is sure enough to change at most {100 * most:g}% of labels")
+        for path in layout.of_cascade:  # not before: what fails leaves an earlier first stage as it is
+            path.unlink(missing_ok=True)
         small.chmod(layout.config.stat().st_mode)
         small.replace(layout.first_stage)
     measured = {"drawn documents": found[0].share(threshold)}
@@ -211,7 +204,7 @@ def cascade_folder(
         run: whose parts to use where the folder was packed from it; None takes those of ``name``.
 
     Raises:
-        UserError: no such model, a run of another corpus, or no first stage that keeps the promise.
+        UserError: no such model, a run of another corpus or split, or no first stage that keeps the promise.
     """
     source = find_model(name)
     classifier = CheckpointClassifier.from_pretrained(source, device="cpu", runtime="torch")
@@ -221,6 +214,18 @@ def cascade_folder(
         raise UserError(f"--parts {run}: its corpus is another than that of --model {name}. Name the run it came from.")
     parts = parts_of(whole, classifier, ("train", "validation", "calibration"))
     of_graph = read_calibration(source, classifier.classes_, graph=True)
+    if of_graph is not None:
+        part = parts.get("calibration")
+        if part is None:
+            raise UserError(
+                f"--model {name}: its calibration part is not beside it, so the first stage could not be calibrated. "
+                f"Name the run that it was packed from: --parts RUN"
+            )
+        if part.label_ids != of_graph.references or split_units(part) != of_graph.units:
+            raise UserError(
+                f"{whole.parent}: its calibration part is not the one that {name} was calibrated on (another seed?). "
+                f"Name the run that it was packed from: --parts RUN"
+            )
     try:
         facts = add_cascade(classifier, source, parts, unlabelled, settings, of_graph=of_graph, say=say)
     except NoCascade as none:
@@ -264,8 +269,9 @@ def _divide(
         part = parts["validation"]
         draws += [part.texts[place] for place in one_per_unit(split_units(part))]
     units = np.array(unlabelled.units, int)
-    order = chance.permutation(np.unique(units))
-    held_out = order[: min(len(order) // 2, _MOST_HELD_OUT)] if unlabelled.held_out else order[:0]
+    known = np.array([document is not None for document in unlabelled.documents], bool)
+    order = chance.permutation(np.unique(units[known]))
+    held_out = order[: min(len(order) // 2, _MOST_HELD_OUT)]
     is_held_out = np.isin(units, held_out)
     places = np.flatnonzero(is_held_out)
     chosen: list[int] = places[one_per_unit(units[places].tolist())].tolist()
@@ -274,10 +280,10 @@ def _divide(
     most = settings.max_sentences
     if most is not None and len(rest) > most:
         rest = np.sort(chance.choice(rest, most, replace=False))
-    known = {*(parts["validation"].texts if "validation" in parts else ()), *draws}
+    not_taught = {*(parts["validation"].texts if "validation" in parts else ()), *draws}
     own = parts["train"].texts if "train" in parts else []
     texts = dict.fromkeys([*own, *(unlabelled.texts[place] for place in rest.tolist())])
-    return [text for text in texts if text not in known], draws
+    return [text for text in texts if text not in not_taught], draws
 
 
 def _labels(graph: OnnxRuntime, texts: Sequence[str], title: str) -> Array:

@@ -204,6 +204,11 @@ def export_folder(
     layout = ModelLayout(source)
     if layout.graph.exists() and not overwrite:
         raise UserError(f"{layout.graph} exists. Make it anew with --overwrite.")
+    if layout.notice.exists():
+        raise UserError(
+            f"{source} was packed from a run: its README and NOTICE tell of the graph that is there. Pack it anew "
+            f"instead: conflict-framing export --model RUN --output {source} --overwrite"
+        )
     classifier = CheckpointClassifier.from_pretrained(source, device="cpu", runtime="torch")
     if not layout.tokenizer.exists():
         classifier.tokenizer.save_pretrained(str(source))

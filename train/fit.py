@@ -192,6 +192,8 @@ def train_run(
         if recipe.cascade.most_changed is not None and "failed" not in facts.training["graph"]:
             facts.training["cascade"] = _cascade(folder.model, classifier, split, recipe, teacher, say)
         facts.write(ModelLayout(folder.model).facts)
+    elif recipe.cascade.most_changed is not None:
+        say("note: no first stage was made: it goes before a graph, and export=false makes none.")
     evaluation = _evaluate(folder, split, classifier, device, say)
     if evaluation:
         facts.metrics = evaluation.headline()
@@ -245,7 +247,8 @@ def _cascade(
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Add a first stage to the model folder; a run goes on without where that fails."""
-    from .cascade import NoCascade, Unlabelled, add_cascade, describe_cascade
+    from .cascade import Unlabelled, add_cascade, describe_cascade
+    from .export import ExportFailed
 
     texts = teacher.texts if teacher else []
     parts = {name: part for name in ("train", "validation", "calibration") if len(part := getattr(split, name))}
@@ -254,15 +257,15 @@ def _cascade(
             classifier,
             folder,
             parts,
-            Unlabelled(texts, [None] * len(texts), held_out=False),
+            Unlabelled(texts, [None] * len(texts)),
             recipe.cascade,
             of_graph=read_calibration(folder, classifier.classes_, graph=True),
             seed=recipe.seed,
             say=say,
         )
-    except NoCascade as none:
-        say(f"note: no first stage was made: {none} ('conflict-framing export --cascade').")
-        return {"failed": str(none)}
+    except ExportFailed as failed:
+        say(f"note: no first stage was made: {failed} ('conflict-framing export --cascade').")
+        return {"failed": str(failed)}
     for line in describe_cascade(facts):
         say(line)
     return facts.model_dump()
@@ -352,8 +355,17 @@ def _say_nothing(line: str) -> None:
 def _earlier_seconds(log: Path) -> float:
     """What the broken-off attempts at a run took, as far as its log tells; each begins to count anew."""
     lines = log.read_text("utf-8").splitlines() if log.exists() else []
-    seconds = [*(json.loads(line)["seconds"] for line in lines), 0.0]
+    seconds = [*(value for line in lines if (value := _seconds(line)) is not None), 0.0]
     return float(sum(now for now, then in itertools.pairwise(seconds) if then < now))
+
+
+def _seconds(line: str) -> float | None:
+    """What a line of the log tells of the time; nothing where a kill cut it off, or training was by contrast."""
+    try:
+        found: float | None = json.loads(line).get("seconds")
+    except ValueError:
+        return None
+    return found
 
 
 def _last_checkpoint(folder: RunLayout) -> str | None:

@@ -129,6 +129,8 @@ def _pack(
     _round_weights(classifier.model)
     if kept:
         _calibrate_anew(classifier, split)
+    for of_run in ("cascade", "macro_f1_without_cascade"):  # of another graph, and not carried along
+        facts.training.pop(of_run, None)
     if "teacher" in facts.training:  # a path of the machine that it stood on
         facts.training["teacher"] = Path(facts.training["teacher"]).name
     classifier.save_pretrained(layout.folder)

@@ -160,13 +160,18 @@ def load_recipe(name: str = "default", settings: Sequence[str] = ()) -> Recipe:
         UserError: no such recipe, or settings that are wrong (all of them are told at once).
     """
     own = _read(name) if name != "default" else {}
-    values = _merge(_read("default"), own)
+    default = _read("default")
+    values, said = _merge(default, own), {}
     for setting in settings:
         _override(values, setting)
-        _override(own, setting)
-    # Who says what to freeze, or how fast to learn, means it for a small corpus too.
-    if _OF_SMALL_CORPUS & {*_section(own, "training")} and not _section(own, "small_corpus"):
-        values["small_corpus"]["up_to"] = None
+        _override(said, setting)
+    # Who says what to freeze, or how fast to learn, means it for a small corpus too. A file that holds all settings, as
+    # "recipe NAME" prints them, means those that differ.
+    training = _section(values, "training")
+    meant = {key for key in _OF_SMALL_CORPUS if training.get(key) != default["training"][key]}
+    meant |= {*_section(said, "training")} | (set() if "small_corpus" in own else {*_section(own, "training")})
+    if _OF_SMALL_CORPUS & meant and "small_corpus" not in said and values["small_corpus"] == default["small_corpus"]:
+        values["small_corpus"] = {**default["small_corpus"], "up_to": None}
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:

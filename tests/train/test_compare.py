@@ -11,6 +11,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from conflict_framing.data import Corpus, UserError, load_corpus
+from conflict_framing.model.folder import find_model
 from conflict_framing.train.compare import Contender, McNemar, compare_classifiers, load_contenders, write_comparison
 from conflict_framing.train.fit import Run
 
@@ -218,6 +219,9 @@ def test_a_hub_checkpoint_stands_in_for_a_run(
     assert [name for name, _ in asked] == ["somebody/their-framing-model"]
     # No pickle and no code: a checkpoint of strangers.
     assert not any(fnmatch(file, pattern) for pattern in asked[0][1] for file in ("pytorch_model.bin", "modeling.py"))
+    # Of a model of this package everything, the first stage too.
+    whole = [path.name for path in find_model(None).iterdir() if path.name != "README.md"]
+    assert [name for name in whole if not any(fnmatch(name, pattern) for pattern in asked[0][1])] == []
     assert contenders[0].run is None
     comparison = compare_classifiers(contenders, corpus)
     # Its labels are those of its config, and its probabilities those that it was saved with.

@@ -348,3 +348,6 @@ def test_the_seconds_of_broken_off_attempts_count(tmp_path: Path) -> None:
     assert fit._earlier_seconds(log) == 0
     log.write_text("".join(f'{{"step": 1, "seconds": {seconds}}}\n' for seconds in (1, 4.5, 2, 3, 0.5)), "utf-8")
     assert fit._earlier_seconds(log) == 4.5 + 3 + 0.5
+    with log.open("a", encoding="utf-8") as stream:  # training by contrast tells no time, and a kill cuts lines off
+        stream.write('{"step": 2, "contrastive_loss": 0.1}\n{"step": 3, "seco')
+    assert fit._earlier_seconds(log) == 4.5 + 3 + 0.5

@@ -145,6 +145,8 @@ def test_with_a_first_stage(taught: Path, tmp_path: Path, monkeypatch: pytest.Mo
         cli.main([*again, "--attribution", "Diaries (CC0)"])
     assert left.value.code == cli.EXIT_OK
     assert before == {path: path.read_bytes() for path in before}
+    with pytest.raises(UserError, match="was packed from a run: its README and NOTICE"):
+        export.export_folder(folder, overwrite=True)
     assert "Diaries (CC0)" in layout.notice.read_text("utf-8")
     card = layout.card.read_text("utf-8")
     assert "at most 20 % of sentences" in card

@@ -75,5 +75,12 @@ def test_a_small_corpus_is_trained_whole_unless_something_else_is_asked_for(tmp_
     path = tmp_path / "mine.yaml"
     path.write_text("name: mine\ntraining:\n  freeze_layers: 1\n", "utf-8")
     assert not load_recipe(str(path)).trains_whole(100)
+    # A file that holds every setting, as "recipe default" prints it.
     path.write_text(default.to_yaml(), "utf-8")
     assert load_recipe(str(path)).trains_whole(100)
+    assert not load_recipe(str(path), ["training.learning_rate=2e-4"]).trains_whole(100)
+    path.write_text(default.to_yaml().replace("freeze_layers: 3", "freeze_layers: 5"), "utf-8")
+    assert not load_recipe(str(path)).trains_whole(100)
+    assert load_recipe(str(path), ["small_corpus.up_to=200"]).trains_whole(100)
+    with pytest.raises(UserError, match="small_corpus"):
+        load_recipe("default", ["small_corpus=null", "training.learning_rate=1e-4"])
