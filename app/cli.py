@@ -2,13 +2,14 @@
 
 import argparse
 import errno
+import itertools
 import json
 import math
 import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -794,7 +795,8 @@ outlet, date, place, text. The dateline (KYIV, May 3 (Agency) —) is cut off; i
 where the year is known, the date.
 The input's columns are kept (one whose name is taken becomes input_<name>), then come label, score,
 p_<label>…, abstained, truncated. Rows stay in order. Rows without usable text go to
-OUTPUT.rejected.jsonl with the reason, and the exit status is 3. OUTPUT.meta.json tells the model,
+OUTPUT.rejected.jsonl with the reason, and the exit status is 3; so does a file that cannot be read (another
+encoding, damaged), as one row, while the others are labelled. OUTPUT.meta.json tells the model,
 the options, the counts, and how the input compares with the text that the model was trained on.
 
 --abstain and --max-error mark unsure rows in the column abstained; their label stays, as a guess.
@@ -943,10 +945,18 @@ def _predict(options: Any) -> int:
         )
     if report.rejected:
         say(f"{report.rejected:,} of {report.read:,} rows rejected; each with its reason in {report.rejected_file}")
+    _say_left_out(report.left_out)
     if options.log_json:
         facts = {name: getattr(report, name) for name in ("read", "written", "rejected", "truncated", "abstained")}
         log_event("done", output=str(report.output), **facts, seconds=round(time.monotonic() - started, 1))
     return EXIT_INCOMPLETE if report.rejected else EXIT_OK
+
+
+def _say_left_out(files: Mapping[str, str]) -> None:
+    for name, reason in itertools.islice(files.items(), _SHOWN):
+        say(f"{name}: {reason}")
+    if len(files) > _SHOWN:
+        say(f"… and {len(files) - _SHOWN:,} more files that were left out.")
 
 
 def _say_years_missing(without: int, articles: int) -> None:
@@ -1148,7 +1158,7 @@ def _sources(options: Any) -> int:
     for bad in report.problems:
         say(f"{bad.place}: {bad.reason}")
     if report.rejected:
-        say(f"{report.rejected:,} rows were left out.")
+        say(f"{report.rejected:,} rows or whole files were left out.")
         return EXIT_INCOMPLETE
     return EXIT_OK
 

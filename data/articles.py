@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import yaml
 
-from .errors import UserError
+from .errors import UnreadableError
 from .sentences import Span, split_sentences
 
 Kind = Literal["headline", "heading", "body"]
@@ -237,11 +237,11 @@ def parse_article(
         year: of a dateline that tells a day and no year.
 
     Raises:
-        UserError: no sentence in the text.
+        UnreadableError: no sentence in the text.
     """
     spans = split_sentences(text)
     if not spans:
-        raise UserError(f"{document or 'The article'}: no sentence in it.")
+        raise UnreadableError(document or "The article", "no sentence in it.")
     spans, given = _without_stamp(text, spans, headline)
     paragraphs = [list(group) for _, group in itertools.groupby(spans, key=lambda span: span.paragraph)]
     sentences: list[ArticleSentence] = []
@@ -265,7 +265,7 @@ def parse_article(
                 kind = "body"
         sentences += [ArticleSentence(s.text, s.start, s.end, s.paragraph, kind) for s in paragraph]
     if not sentences:
-        raise UserError(f"{document or 'The article'}: no sentence in it besides a dateline.")
+        raise UnreadableError(document or "The article", "no sentence in it besides a dateline.")
     found = next((sentence.text for sentence in sentences if sentence.kind == "headline"), None)
     return Article(
         text,

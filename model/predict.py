@@ -106,6 +106,7 @@ class PredictReport:
             nothing to compare with.
         resumed: how many of the rows had been labelled when the job was resumed.
         articles: text files, and ``without_year`` those without a date because their dateline has no year.
+        left_out: names of the files that could not be used, with the reason; each is one rejected row.
     """
 
     output: Path
@@ -127,6 +128,7 @@ class PredictReport:
     resumed: int = 0
     articles: int = 0
     without_year: int = 0
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def metadata(self, labels: Sequence[str]) -> dict[str, Any]:
         """The sections of ``<output>.meta.json``."""
@@ -137,6 +139,8 @@ class PredictReport:
             },
             "drift": self.drift.to_json() if self.drift else None,
         }
+        if self.left_out:
+            sections["left_out"] = self.left_out
         if self.abstention:
             guarantee = self.abstention.guarantee(self.void)
             counts = {"rows": self.written, "abstained": self.abstained}
@@ -191,9 +195,9 @@ def predict_files(
     ``sentence`` (counts from 1), ``start`` and ``end`` (character offsets), ``kind`` (headline, heading, body), and
     ``outlet``, ``date`` and ``place`` as far as the dateline tells, which is cut off. Tables keep their
     columns; one whose name a prediction needs becomes ``input_<name>``. Rows that cannot be labelled
-    go to ``<output>.rejected.jsonl`` with the reason. ``<output>.meta.json`` tells model, options, counts,
-    drift, and what was done besides labelling (abstention, adapted probabilities); a Parquet file has the same
-    in its footer.
+    go to ``<output>.rejected.jsonl`` with the reason, and so does a file that cannot be read, as one row with line 0.
+    ``<output>.meta.json`` tells model, options, counts, drift, and what was done besides labelling (abstention,
+    adapted probabilities); a Parquet file has the same in its footer.
 
     What is done is kept in the folder ``<output>.partial`` (see ``shards``) until all is, and the output then
     appears at once. A job that was broken off, in whatever way, goes on with ``resume``; its output is that of
@@ -210,7 +214,7 @@ def predict_files(
         on_progress: called now and then.
 
     Raises:
-        UserError: an input as a whole cannot be read, the output exists, no disk space, or what is to be resumed
+        UserError: no input can be read, the output exists, no disk space, or what is to be resumed
             was begun with another model, other options or other inputs.
         KeyboardInterrupt: Ctrl-C; its message tells what is kept.
     """
@@ -232,6 +236,7 @@ def predict_files(
             task = _Task(classifier, options, report, folder, on_progress, sources, survey)
             report.resumed = folder.rows_done
             report.articles, report.without_year = survey.articles, survey.without_year
+            report.left_out = survey.left_out
             task.label(engine or LocalEngine())
             if _facts_of_inputs(found) != job["inputs"]:
                 raise UserError(
@@ -307,7 +312,7 @@ def _open_job(
             survey = folder.resume(job)
             if not folder.joined:  # later, what stands there is ours
                 _check_targets(output, options, folder.overwrite)
-            return [Source.of(name, options, folder.path) for name in found], survey
+            return survey.usable([Source.of(name, options, folder.path) for name in found]), survey
     folder.remove()  # of an older job, or of one that ended before it began
     folder.path.mkdir()
     folder.lock()
@@ -318,7 +323,7 @@ def _open_job(
     except BaseException:  # nothing was labelled yet
         folder.remove()
         raise
-    return sources, survey
+    return survey.usable(sources), survey
 
 
 @contextmanager
