@@ -140,8 +140,9 @@ def find_dateline(text: str, alone: bool = False, year: int | None = None) -> Da
     if mark == "":  # the line is nothing else
         good = alone and sure and (capitals or bool(match["day"])) and not match["open"]
     elif mark == ":":
-        # "ELÍAS: …" is a speaker, "SRINAGAR: …" a place.
-        good = capitals and (sure or place.casefold() in _places())
+        # "ELÍAS: …" is a speaker, "SRINAGAR: …" a place. In small letters it takes more: "Anna Rossi (Herald): …".
+        told = (capitals, match["day"], match["agency"], match["open"], place.casefold() in _places())
+        good = sum(map(bool, told)) >= 2
     elif mark in ("—", "–"):
         # "Moscow, Russia – Russia announced", but not "The mayor – who had fled – returned".
         names = re.findall(r"[^\W\d]\S*", match.group())

@@ -68,6 +68,9 @@ def test_what_is_given_goes_before_what_the_dateline_tells() -> None:
         ("(Bogotá) – It rained.", "Bogotá", None),
         ("BANNU, Oct 27: It rained.", "Bannu", None),
         ("SRINAGAR: It rained.", "Srinagar", None),
+        ("Kabul, 2024-11-12 (Khyber Online): It rained.", "Kabul", "2024-11-12"),
+        ("Dresk, 12 November 2024 (Valley News): It rained.", "Dresk", "2024-11-12"),
+        ("Kabul, Nov. 12, 2024: It rained.", "Kabul", "2024-11-12"),
         ("Tel Hamin, SNA – It rained.", "Tel Hamin", None),
         ("NYALAVUR, 14 March – The ministry said so.", "Nyalavur", None),
     ],
@@ -84,6 +87,7 @@ def test_datelines(text: str, place: str, date: str | None) -> None:
     [
         ("KYIV (Herald) — It rained.", "Herald"),
         ("MOSCOW, May 3 (Interfax) - It rained.", "Interfax"),
+        ("Kabul, 2024-11-12 (Khyber Online): It rained.", "Khyber Online"),
         ("GORI, Georgia, Aug. 14, 2008 (Agence France-Presse) — It rained.", "Agence France-Presse"),
         ("PARIS (the Voice of the Gulf) — It rained.", "the Voice of the Gulf"),
         ("PARIS (Updates with quotes) — It rained.", None),
@@ -129,6 +133,8 @@ def test_outlet_and_year_of_files_and_a_column_wins(tmp_path: Path) -> None:
     "text",
     [
         "ELÍAS: That is a lie.",
+        "Anna Rossi (Herald): That is a lie.",
+        "Kabul: The army said it rained.",
         "The mayor – who had fled – returned.",
         "The army said on May 3 that it rained.",
         "Two soldiers, a boy and a cow – all were wounded.",
