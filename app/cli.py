@@ -791,8 +791,8 @@ INPUT is text files (.txt, .md: articles, split into sentences), tables
 ({_FORMATS}), folders (all such files in them, at any
 depth), quoted patterns ('news/**/*.csv') or - for standard input. The name of --output says its format.
 Articles become rows with document, sentence, start, end (in characters), kind (headline, heading, body),
-outlet, date, place, text. The dateline (KYIV, May 3 (Agency) —) is cut off; it tells place, outlet and,
-where the year is known, the date.
+outlet, date, place, text. Dateline (KYIV, May 3 (Agency) —) and byline (By Anna Rossi) are cut off; they tell
+place, outlet and, where the year is known, the date.
 The input's columns are kept (one whose name is taken becomes input_<name>), then come label, score,
 p_<label>…, abstained, truncated. Rows stay in order. Rows without usable text go to
 OUTPUT.rejected.jsonl with the reason, and the exit status is 3; so does a file that cannot be read (another
@@ -1096,8 +1096,8 @@ rows and columns. Then come
   source_type   government_or_military, armed_group, international_organisation, ngo, media, civilian, unknown
   source_start, source_end   where the sentence names it, in characters of the column text
   source_cue    the reporting verb or phrase
-The dateline (KYIV, May 3 (Agency) —) is cut off; place, outlet and, where the year is known, the date are
-taken from it where not given. Works before 'predict' or after it, and needs no model but:
+Dateline (KYIV, May 3 (Agency) —) and byline (By Anna Rossi) are cut off; place, outlet and, where the year is
+known, the date are taken from them where not given. Works before 'predict' or after it, and needs no model but:
 pip install "conflict-framing[analysis]"
 
 examples:

@@ -193,7 +193,7 @@ def predict_files(
 
     Text files are articles: they are split into sentences, a row each, with ``document``,
     ``sentence`` (counts from 1), ``start`` and ``end`` (character offsets), ``kind`` (headline, heading, body), and
-    ``outlet``, ``date`` and ``place`` as far as the dateline tells, which is cut off. Tables keep their
+    ``outlet``, ``date`` and ``place`` as far as dateline and byline tell, which are cut off. Tables keep their
     columns; one whose name a prediction needs becomes ``input_<name>``. Rows that cannot be labelled
     go to ``<output>.rejected.jsonl`` with the reason, and so does a file that cannot be read, as one row with line 0.
     ``<output>.meta.json`` tells model, options, counts, drift, and what was done besides labelling (abstention,

@@ -152,6 +152,28 @@ def test_a_dateline_on_a_line_of_its_own_is_no_sentence() -> None:
     assert article.place == "Tripoli"
 
 
+def test_a_byline_is_no_sentence_and_no_heading() -> None:
+    text = (
+        "Shelling stops, schools reopen at last\nBy Anna Rossi and B. A. Okri in Dresk, 3 May 2021\n"
+        "DRESK (AFW) — It is calm.\n\nTrucks came."
+    )
+    article = parse_article(text)
+    assert [(s.kind, s.text) for s in article.sentences] == [
+        ("headline", "Shelling stops, schools reopen at last"),
+        ("body", "It is calm."),
+        ("body", "Trucks came."),
+    ]
+    assert [text[s.start : s.end] for s in article.sentences] == [s.text for s in article.sentences]
+    assert article.byline == "By Anna Rossi and B. A. Okri in Dresk, 3 May 2021"
+    assert article.cut_off == f"{article.byline} DRESK (AFW) —"
+    assert (article.date, article.place, article.outlet) == ("2021-05-03", "Dresk", "AFW")
+    assert parse_article(text, date="2020").date == "2020"
+    alone = parse_article("By our correspondent\n\nIt is calm. Trucks came.")
+    assert [s.text for s in alone.sentences] == ["It is calm.", "Trucks came."]
+    late = parse_article("It is calm.\n\nBy Anna Rossi\n\nTrucks came.")  # what stands among the text is text
+    assert len(late.sentences) == 3 and late.byline is None and late.cut_off == ""
+
+
 def test_a_day_and_a_known_headline_in_front_of_the_text_are_parted_from_it() -> None:
     text = "Wed 05 Apr 2017 Town falls silent. The guns stopped on Wednesday. Nobody knows why."
     article = parse_article(text, headline="Town falls silent")
