@@ -384,7 +384,7 @@ def _parquet_file(path: str) -> Iterator[Any]:
                 shutil.copyfileobj(stream, copy)
             yield pyarrow.parquet.ParquetFile(copy if copy.tell() else stream)
     except (pyarrow.ArrowInvalid, EOFError, zlib.error) as error:
-        raise UnreadableError(display_name(path), f"not a Parquet file: {error}.") from None
+        raise UnreadableError(display_name(path), f"not a Parquet file: {str(error).rstrip('.')}.") from None
     except OSError as error:
         raise _damaged(path, error) from None
 
