@@ -25,6 +25,7 @@ class SourcesReport:
         types: how many sentences each type of source has; None is the outlet's own voice.
         rejected: how many rows were left out, or whole files that cannot be read; ``problems`` are the first of them.
         without_year: how many articles have no date because their dateline has no year.
+        without_date: how many have neither.
     """
 
     output: Path
@@ -33,6 +34,7 @@ class SourcesReport:
     types: Counter[str | None] = field(default_factory=Counter)
     rejected: int = 0
     without_year: int = 0
+    without_date: int = 0
     problems: list[BadRow] = field(default_factory=list)
 
     def take(self, item: Article | BadRow) -> None:
@@ -43,11 +45,13 @@ class SourcesReport:
         else:
             self.articles += 1
             self.without_year += item.lacks_year
+            self.without_date += item.lacks_date
 
     def add(self, other: "SourcesReport") -> None:
         """Count what was read of a file once that was read to its end."""
         self.articles += other.articles
         self.without_year += other.without_year
+        self.without_date += other.without_date
         self.rejected += other.rejected
         self.problems += other.problems[: _SHOWN - len(self.problems)]
 

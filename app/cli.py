@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from conflict_framing.analysis.audit import AuditPlan
     from conflict_framing.analysis.findings import Findings
     from conflict_framing.analysis.shares import Shares
+    from conflict_framing.analysis.source_files import SourcesReport
     from conflict_framing.data import Corpus
     from conflict_framing.data.behaviour import BehaviourGroup
     from conflict_framing.model import CheckpointClassifier
@@ -919,7 +920,7 @@ def _predict(options: Any) -> int:
         say(f"{report.resumed:,} of {report.read:,} rows had been labelled before.")
     counts = ", ".join(f"{name} {report.labels[name]:,}" for name in options.among or classifier.classes_)
     out.print(f"{report.written:,} rows to {report.output}: {counts}", soft_wrap=True, markup=False)
-    _say_years_missing(report.without_year, report.articles)
+    _say_dates_missing(report)
     if report.truncated:
         say(
             f"{report.truncated:,} rows were longer than {classifier.facts.max_length} tokens "
@@ -959,11 +960,15 @@ def _say_left_out(files: Mapping[str, str]) -> None:
         say(f"… and {len(files) - _SHOWN:,} more files that were left out.")
 
 
-def _say_years_missing(without: int, articles: int) -> None:
-    from conflict_framing.data.articles import years_missing
+def _say_dates_missing(report: "PredictReport | SourcesReport") -> None:
+    from conflict_framing.data.articles import dates_missing, years_missing
 
-    if note := years_missing(without, articles):
-        say(f"note: {note}")
+    for note in (
+        years_missing(report.without_year, report.articles),
+        dates_missing(report.without_date, report.articles),
+    ):
+        if note:
+            say(f"note: {note}")
 
 
 def _load_classifier(
@@ -1154,7 +1159,7 @@ def _sources(options: Any) -> int:
         soft_wrap=True,
         markup=False,
     )
-    _say_years_missing(report.without_year, report.articles)
+    _say_dates_missing(report)
     for bad in report.problems:
         say(f"{bad.place}: {bad.reason}")
     if report.rejected:

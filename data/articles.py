@@ -78,6 +78,11 @@ class Article:
         return " ".join(part for part in (self.byline, self.dateline) if part)
 
     @property
+    def lacks_date(self) -> bool:
+        """Whether nothing tells when, not even a day without its year."""
+        return not self.date and not self.lacks_year
+
+    @property
     def by_rows(self) -> bool:
         """Whether it came as a table with a sentence a row."""
         return any(sentence.row is not None for sentence in self.sentences)
@@ -94,6 +99,17 @@ def years_missing(without: int, articles: int) -> str:
     return (
         f"{without:,} of {articles:,} articles {have} without a year, and so no date. If all are of one year, give it: "
         f"--year YYYY"
+    )
+
+
+def dates_missing(without: int, articles: int) -> str:
+    """What to say of articles without any date, not even a day without its year; empty where there are none."""
+    if not without:
+        return ""
+    have = "has" if without == 1 else "have"
+    return (
+        f"{without:,} of {articles:,} articles {have} no date, which 'shares' needs to group by month or year. A "
+        f"dateline with a year tells it (KYIV, May 3, 2024 (Agency) —), or the column date of a table for 'sources'."
     )
 
 

@@ -105,7 +105,8 @@ class PredictReport:
         drift: how far the input is from the training text; None where it was not asked for or the model has
             nothing to compare with.
         resumed: how many of the rows had been labelled when the job was resumed.
-        articles: text files, and ``without_year`` those without a date because their dateline has no year.
+        articles: text files, ``without_year`` those without a date because their dateline has no year, and
+            ``without_date`` those with neither.
         left_out: names of the files that could not be used, with the reason; each is one rejected row.
     """
 
@@ -128,6 +129,7 @@ class PredictReport:
     resumed: int = 0
     articles: int = 0
     without_year: int = 0
+    without_date: int = 0
     left_out: dict[str, str] = field(default_factory=dict)
 
     def metadata(self, labels: Sequence[str]) -> dict[str, Any]:
@@ -236,7 +238,7 @@ def predict_files(
             task = _Task(classifier, options, report, folder, on_progress, sources, survey)
             report.resumed = folder.rows_done
             report.articles, report.without_year = survey.articles, survey.without_year
-            report.left_out = survey.left_out
+            report.without_date, report.left_out = survey.without_date, survey.left_out
             task.label(engine or LocalEngine())
             if _facts_of_inputs(found) != job["inputs"]:
                 raise UserError(

@@ -152,7 +152,8 @@ class Survey:
     Attributes:
         counts: of each source the number of its rows.
         columns: names in order, with their Arrow types.
-        articles: text files, and ``without_year`` those without a date because their dateline has no year.
+        articles: text files, ``without_year`` those without a date because their dateline has no year, and
+            ``without_date`` those with neither.
         left_out: names of sources that cannot be used, with the reason; each counts as one row.
     """
 
@@ -160,11 +161,13 @@ class Survey:
     columns: dict[str, Any] = field(default_factory=dict)
     articles: int = 0
     without_year: int = 0
+    without_date: int = 0
     left_out: dict[str, str] = field(default_factory=dict)
 
     def count(self, article: Article) -> None:
         self.articles += 1
         self.without_year += article.lacks_year
+        self.without_date += article.lacks_date
 
     @property
     def rows(self) -> int:
@@ -180,6 +183,7 @@ class Survey:
             "columns": columns,
             "articles": self.articles,
             "without_year": self.without_year,
+            "without_date": self.without_date,
             "left_out": self.left_out,
         }
 
@@ -188,8 +192,7 @@ class Survey:
         import pyarrow.ipc
 
         schema = pyarrow.ipc.read_schema(pyarrow.py_buffer(base64.b64decode(told["columns"])))
-        columns = {name: schema.field(name).type for name in schema.names}
-        return cls(told["counts"], columns, told["articles"], told["without_year"], told["left_out"])
+        return cls(**told | {"columns": {name: schema.field(name).type for name in schema.names}})
 
     def usable(self, sources: Sequence[Source]) -> list[Source]:
         """The sources, those that cannot be used marked as such."""

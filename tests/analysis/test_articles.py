@@ -10,7 +10,7 @@ import pytest
 from conflict_framing.analysis import Article, ArticleColumns, article_rows, parse_article, read_articles
 from conflict_framing.analysis.articles import read_html
 from conflict_framing.data import UserError
-from conflict_framing.data.articles import find_dateline
+from conflict_framing.data.articles import dates_missing, find_dateline
 from conflict_framing.data.tables import BadRow
 
 from ..conftest import write_jsonl
@@ -115,6 +115,16 @@ def test_a_year_is_never_guessed() -> None:
     article = parse_article(named, year=1999)
     assert article.date == "2021-05-03" and not article.lacks_year
     assert not parse_article("KYIV (Herald) — It rained.").lacks_year
+    assert parse_article("KYIV (Herald) — It rained.").lacks_date
+    assert not parse_article(without).lacks_date and not article.lacks_date
+
+
+def test_what_is_said_of_articles_without_a_date() -> None:
+    assert dates_missing(0, 2) == ""
+    assert dates_missing(1, 2).startswith(
+        "1 of 2 articles has no date, which 'shares' needs to group by month or year."
+    )
+    assert dates_missing(1200, 2000).startswith("1,200 of 2,000 articles have no date")
 
 
 def test_outlet_and_year_of_files_and_a_column_wins(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ def test_sentences_of_an_article_with_their_sources(tmp_path: Path) -> None:
     assert [row["sentence"] for row in rows] == [1, 2, 3]
     assert tuple(rows[0])[-5:] == SOURCE_COLUMNS
     assert (report.articles, report.sentences, report.types[None]) == (1, 3, 1)
+    assert (report.without_date, report.without_year) == (1, 0)
     assert done == [(1, 1)]
 
 

@@ -111,6 +111,15 @@ def test_predict_with_rejected_rows_has_its_own_status(
         f"{run.layout.folder}" in said
     )
     assert (tmp_path / "out.jsonl.rejected.jsonl").exists()
+    (tmp_path / "a.txt").write_bytes("Un café.".encode("cp1252"))
+    (tmp_path / "b.txt").write_text("The town was calm.", "utf-8")
+    texts = (tmp_path / "a.txt", tmp_path / "b.txt")
+    status = call("predict", *texts, "--model", run.layout.folder, "--output", tmp_path / "texts.jsonl")
+    assert status == cli.EXIT_INCOMPLETE
+    said = capsys.readouterr().err
+    assert "1 of 2 rows rejected" in said
+    assert f"{texts[0]}: the whole file is left out: line 1: not utf-8: byte 0xe9" in said
+    assert "note: 1 of 1 articles has no date, which 'shares' needs to group by month or year." in said
 
 
 def test_models_are_compared(

@@ -165,7 +165,7 @@ def test_articles_are_read_as_for_sources(classifier: CheckpointClassifier, tmp_
     (tmp_path / "b.txt").write_text("The town was calm.", "utf-8")
     inputs, output = [tmp_path / "a.txt", tmp_path / "b.txt"], tmp_path / "out.jsonl"
     report = predict_files(classifier, inputs, output)
-    assert (report.articles, report.without_year) == (2, 1)
+    assert (report.articles, report.without_year, report.without_date) == (2, 1, 1)
     rows = values(output)
     expected = [row for path in inputs for row in article_rows(next(iter(read_articles([path]))))]  # type: ignore[arg-type]
     assert [{name: row[name] for name in expected[0]} for row in rows] == expected
