@@ -116,6 +116,8 @@ def test_a_missing_text_column_names_those_that_are_there(client: Client) -> Non
     job = client.send_file("a.csv", body)
     assert job["state"] == "failed"
     assert (job["error"]["code"], job["error"]["columns"]) == ("missing_column", ["when", "words"])
+    assert "Which column holds the sentences? Choose its name, or type it into the" in job["error"]["message"]
+    assert "--" not in job["error"]["message"]
     assert "--" not in job["error"]["message"] and "/tmp" not in job["error"]["message"]
     assert client.send_file("a.csv", body, text_column="words")["state"] == "done"
 
