@@ -144,8 +144,8 @@ class Shares:
                 return told
             planned = f"by {','.join(self.planned_by)}" if self.planned_by else "for all sentences in one group"
             return (
-                f"{told} The audit was planned {planned}, so no more was drawn for groups by {','.join(self.by)}. Group "
-                f"as it was planned, or plan another audit by {','.join(self.by)} and label that."
+                f"{told} The audit was planned {planned}, so no more was drawn for groups by {','.join(self.by)}. "
+                f"Group as it was planned, or plan another audit by {','.join(self.by)} and label that."
             )
         if short == TOO_FEW:
             return f"{TOO_FEW}: under {FEWEST_DOCUMENTS} documents in the group, the fewest for an interval."

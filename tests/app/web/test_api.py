@@ -50,6 +50,22 @@ def test_the_model_tells_its_labels_and_limits(client: Client, tiny: CheckpointC
     assert told["annotations"].endswith("annotations.jsonl")
 
 
+@pytest.mark.parametrize("kind", [None, "application/x-www-form-urlencoded", "text/plain"])
+def test_a_body_that_is_not_declared_as_json_is_told(client: Client, kind: str | None) -> None:
+    headers = {"Content-Type": kind} if kind else {}
+    answer = client.http.post("/api/v1/predict", content=b'{"texts": ["calm"]}', headers=headers)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (415, "not_json")
+    came = f"Content-Type: {kind}" if kind else "no Content-Type"
+    assert f"Expected a JSON body and the header Content-Type: application/json, came {came}." in error["message"]
+    assert error["message"].endswith(
+        """curl -H 'Content-Type: application/json' -d '{"texts": ["The valley is calm."]}' """
+        "http://127.0.0.1/api/v1/predict"
+    )
+    wrong = client.http.post("/api/v1/predict", json={})
+    assert (wrong.status_code, wrong.json()["error"]["message"]) == (422, "body.texts: Field required")
+
+
 def test_predict_gives_what_the_classifier_gives(client: Client, tiny: CheckpointClassifier) -> None:
     texts = ["the town is calm .", "clashes near the river ."]
     answer = client.http.post("/api/v1/predict", json={"texts": texts}).json()
