@@ -198,8 +198,8 @@ def predict_files(
     ``outlet``, ``date`` and ``place`` as far as dateline and byline tell, which are cut off. Tables keep their
     columns; one whose name a prediction needs becomes ``input_<name>``. Rows that cannot be labelled
     go to ``<output>.rejected.jsonl`` with the reason, and so does a file that cannot be read, as one row with line 0.
-    ``<output>.meta.json`` tells model, options, counts, drift, and what was done besides labelling (abstention,
-    adapted probabilities); a Parquet file has the same in its footer.
+    ``<output>.meta.json`` tells version, model, options, counts, drift, and what was done besides labelling
+    (abstention, adapted probabilities); a Parquet file has the same in its footer.
 
     What is done is kept in the folder ``<output>.partial`` (see ``shards``) until all is, and the output then
     appears at once. A job that was broken off, in whatever way, goes on with ``resume``; its output is that of
@@ -263,14 +263,10 @@ def _job(
     probe: Prediction,
 ) -> dict[str, Any]:
     """All that the output depends on; a job is resumed only where it is the same."""
-    try:
-        package = version("conflict-framing")
-    except PackageNotFoundError:  # a source tree that was never installed
-        package = "0"
     source = classifier.source
     files = sorted(path for path in source.iterdir() if path.suffix in _MODEL_FILES) if source else []
     return {
-        "package": package,
+        "package": _version(),
         "model": {
             "labels": list(classifier.classes_),
             "runtime": classifier.runtime.name,
@@ -281,6 +277,13 @@ def _job(
         "options": options.to_json(inputs),
         "inputs": _facts_of_inputs(found),
     }
+
+
+def _version() -> str:
+    try:
+        return version("conflict-framing")
+    except PackageNotFoundError:  # a source tree that was never installed
+        return "0"
 
 
 def _facts_of_inputs(found: Sequence[str]) -> dict[str, Any]:
@@ -460,7 +463,10 @@ class _Task:
         report.drift = measure_drift(self.classifier, sample.items)
         if report.drift and report.drift.warning:
             report.void.append("the input differs from the training text")
-        sections = {"model": model, "options": options} | report.metadata(self.classifier.classes_)
+        # No time: the same inputs give the same files, byte for byte, whenever and however often they are labelled.
+        sections = {"version": _version(), "model": model, "options": options} | report.metadata(
+            self.classifier.classes_
+        )
         writer.close(metadata_notes(sections))
         write_metadata(folder.finished / metadata_file(report.output).name, sections)
 

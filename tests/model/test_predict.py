@@ -10,6 +10,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from conflict_framing import __version__
 from conflict_framing.analysis import read_articles
 from conflict_framing.data import UserError
 from conflict_framing.data.articles import article_rows
@@ -74,6 +75,8 @@ def test_what_a_reader_must_know_stands_beside_the_predictions(run: Run, tmp_pat
     report = predict_files(classifier, [source], tmp_path / "out.csv", options=PredictOptions(among=["calm", "move"]))
     told = json.loads((tmp_path / "out.csv.meta.json").read_text("utf-8"))
     weights = hashlib.sha256(run.layout.model.joinpath("model.safetensors").read_bytes()).hexdigest()
+    assert told["version"] == __version__
+    assert told["drift"]["explanation"].startswith("distance, far and language are judged by their limits.")
     assert told["model"]["weights_sha256"] == {"model.safetensors": weights}
     assert told["options"]["inputs"] == [str(source)]
     assert told["options"]["among"] == ["calm", "move"]
