@@ -1,11 +1,13 @@
 """The command ``conflict-framing``. Each function parses, calls and writes; the work is elsewhere."""
 
 import argparse
+import difflib
 import errno
 import itertools
 import json
 import math
 import os
+import re
 import shlex
 import sys
 import time
@@ -132,10 +134,42 @@ def say(line: str) -> None:
 # --- the parser ----------------------------------------------------------------------------------
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line, with what was probably meant; the whole usage would push it out of sight."""
+
+    _given: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self._given = list(sys.argv[1:] if args is None else args)
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:  # told here, where the options of the command are known
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
+    def error(self, message: str) -> NoReturn:
+        unknown = self._unknown_options()
+        choice = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        meant: list[str] = []
+        if unknown and message.startswith(("unrecognized", "the following arguments are required")):
+            message = f"there is no option {unknown[0]}."
+            meant = difflib.get_close_matches(unknown[0], self._option_string_actions, 1)
+        elif choice:
+            meant = difflib.get_close_matches(choice[1], re.findall(r"[^\s',]+", choice[2]), 1)
+        guess = f" Did you mean {meant[0]}?" if meant else ""
+        _complain(f"{message.rstrip('.')}.{guess} See: {self.prog} --help")
+        sys.exit(EXIT_USER_ERROR)
+
+    def _unknown_options(self) -> list[str]:
+        given = itertools.takewhile(lambda argument: argument != "--", self._given)
+        names = [argument.partition("=")[0] for argument in given if re.match(r"--?[a-zA-Z]", argument)]
+        known = tuple(self._option_string_actions)
+        return [name for name in names if not any(option.startswith(name) for option in known)]
+
+
 def build_parser() -> argparse.ArgumentParser:
     from conflict_framing import __version__
 
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="conflict-framing",
         description="Measure how statements frame a conflict: train a sentence classifier, evaluate it, apply it.",
         epilog="A first session:\n"
