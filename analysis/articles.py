@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..data.articles import Article, ArticleSentence, Kind, find_dateline, parse_article, reads_as_title
-from ..data.errors import MissingExtraError, UserError
+from ..data.errors import MissingExtraError, UnreadableError, UserError, renamed
 from ..data.inputs import find_inputs
 from ..data.sentences import split_sentences
 from ..data.tables import STDIN, BadRow, Format, Row, missing_column, read_table, read_text
@@ -99,7 +99,8 @@ class ArticleFile:
         """Its articles in order, one of them in memory at a time; see ``read_articles``.
 
         Raises:
-            UserError: it is unreadable, has no article, or no column of texts.
+            UnreadableError: it is unreadable, or has no article.
+            UserError: it has no column of texts.
         """
         try:
             if self.kind == "text":
@@ -109,7 +110,7 @@ class ArticleFile:
             else:
                 yield from self._table(self.kind, columns, encoding, year)
         except UserError as error:
-            raise UserError(str(error).replace(self.path, self.name)) from None
+            raise renamed(error, self.path, self.name) from None
 
     def _table(
         self, kind: Format, columns: ArticleColumns, encoding: str, year: int | None
@@ -135,11 +136,14 @@ class ArticleFile:
             if by_rows:
                 rows.append(row)
             else:
-                yield _article_of_row(row, self.name, columns, year)
+                try:
+                    yield _article_of_row(row, self.name, columns, year)
+                except UnreadableError as error:  # nothing but a dateline
+                    yield BadRow(self.name, row.line, error.reason, str(row.values))
         if rows:
             yield article_of_rows([row.values for row in rows], columns)
         if empty:
-            raise UserError(f"{self.name}: no rows in it.")
+            raise UnreadableError(self.name, "no rows in it.")
         if names and columns.text not in names:
             raise missing_column(columns.text, sorted(names), self.name, "--text-column")
 
@@ -225,7 +229,7 @@ def read_html(page: str, document: str = "", *, outlet: str | None = None, year:
     """The article of an HTML page, without navigation and the like; ``outlet`` and ``year`` as in ``read_articles``.
 
     Raises:
-        UserError: no article in the page.
+        UnreadableError: no article in the page.
         MissingExtraError: trafilatura is not installed.
     """
     try:
@@ -235,7 +239,7 @@ def read_html(page: str, document: str = "", *, outlet: str | None = None, year:
 
     found = trafilatura.bare_extraction(page, with_metadata=True, include_comments=False, include_tables=False)
     if found is None or not found.text or not found.text.strip():
-        raise UserError(f"{document or 'The page'}: no article was found in this HTML page.")
+        raise UnreadableError(document or "The page", "no article was found in this HTML page.")
     # One line is one paragraph in trafilatura's text.
     text = "\n\n".join(line.strip() for line in found.text.splitlines() if line.strip())
     title = " ".join((found.title or "").split()) or None

@@ -494,6 +494,7 @@ def read_audit(path: str | Path, table: PredictionTable, *, encoding: str = "utf
         labels=np.array([given[int(place)] for place in places[answered]]),
         probabilities=np.array([rates[int(stratum)] for stratum in strata[answered]]),
         notes=tuple(_notes(answered, units, len(given), strata, sizes)),
+        planned_by=None if (by := _metadata(path).get("by")) is None else tuple(by),
     )
 
 

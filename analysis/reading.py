@@ -47,7 +47,7 @@ class Reading:
         explanations: of the sentences, in the same order; None where they were not asked for.
         sources: who each sentence is attributed to, in the same order; None where it was not asked for.
         article: whether the sentences are an article, which may have headings; else they are single texts.
-        dateline: of the article, which is no part of its sentences; empty where there is none.
+        dateline: of the article, with its byline, which are no part of its sentences; empty where there is none.
     """
 
     title: str
@@ -119,7 +119,7 @@ def read_article(
         classifier.codebook.only(names),
         explanations if explained else None,
         attributions,
-        dateline=article.dateline or "",
+        dateline=article.cut_off,
     )
 
 

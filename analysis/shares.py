@@ -119,6 +119,7 @@ class Shares:
         method: "audited" is unbiased; "model-based" rests on an assumption.
         groups: in the order of their keys.
         power: of the audited method, how far each label's predictions are used, 0 to 1 (λ of power tuning).
+        planned_by: the columns that the audit was planned by; None where that is not known, or there is no audit.
     """
 
     by: tuple[str, ...]
@@ -126,6 +127,7 @@ class Shares:
     method: Method
     groups: list[GroupShares]
     power: Values | None = None
+    planned_by: tuple[str, ...] | None = None
     _compare: Callable[[int, int], Values] = field(default=lambda first, second: np.empty(0), repr=False)
 
     @property
@@ -137,7 +139,14 @@ class Shares:
     def rule(self, short: str) -> str:
         """What a short note means; empty where it says all."""
         if short == TOO_FEW and self.method == "audited":
-            return f"{TOO_FEW}: under {FEWEST_AUDITED} audited documents in the group, the fewest for an estimate."
+            told = f"{TOO_FEW}: under {FEWEST_AUDITED} audited documents in the group, the fewest for an estimate."
+            if self.planned_by is None or set(self.by) <= set(self.planned_by):
+                return told
+            planned = f"by {','.join(self.planned_by)}" if self.planned_by else "for all sentences in one group"
+            return (
+                f"{told} The audit was planned {planned}, so no more was drawn for groups by {','.join(self.by)}. "
+                f"Group as it was planned, or plan another audit by {','.join(self.by)} and label that."
+            )
         if short == TOO_FEW:
             return f"{TOO_FEW}: under {FEWEST_DOCUMENTS} documents in the group, the fewest for an interval."
         if short == "no interval":
@@ -398,12 +407,14 @@ class Audit:
         labels: the given labels as places in the table's labels, shape (n audited,).
         probabilities: with which each row was drawn, above 0, at most 1; shape (n audited,).
         notes: what a reader of the result must know of the sample.
+        planned_by: the columns of the groups that it was drawn for; None where that is not known.
     """
 
     rows: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
     probabilities: Values
     notes: tuple[str, ...] = ()
+    planned_by: tuple[str, ...] | None = None
 
 
 def prediction_powered(table: PredictionTable, by: Sequence[str], audit: Audit) -> Shares:
@@ -463,7 +474,7 @@ def prediction_powered(table: PredictionTable, by: Sequence[str], audit: Audit) 
         ends: Values = np.clip(np.stack([value - half, value + half], axis=1), -1, 1)
         return ends
 
-    return Shares(tuple(by), table.labels, "audited", found, power, compare)
+    return Shares(tuple(by), table.labels, "audited", found, power, audit.planned_by, compare)
 
 
 @dataclass(frozen=True)

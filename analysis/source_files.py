@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.articles import OUTLET_OF_TABLES, Article, article_rows
-from ..data.errors import UserError
+from ..data.errors import UnreadableError, UserError
 from ..data.files import partial_of, put_in_place
 from ..data.tables import STDIN, BadRow, Format, RowWriter, arrow_type, check_table_name, open_writer
 from .articles import ArticleColumns, ArticleFile, article_files
@@ -23,8 +23,9 @@ class SourcesReport:
 
     Attributes:
         types: how many sentences each type of source has; None is the outlet's own voice.
-        rejected: how many rows were left out; ``problems`` are the first of them.
+        rejected: how many rows were left out, or whole files that cannot be read; ``problems`` are the first of them.
         without_year: how many articles have no date because their dateline has no year.
+        without_date: how many have neither.
     """
 
     output: Path
@@ -33,7 +34,26 @@ class SourcesReport:
     types: Counter[str | None] = field(default_factory=Counter)
     rejected: int = 0
     without_year: int = 0
+    without_date: int = 0
     problems: list[BadRow] = field(default_factory=list)
+
+    def take(self, item: Article | BadRow) -> None:
+        """Count what was read."""
+        if isinstance(item, BadRow):
+            self.rejected += 1
+            self.problems += [item] * (len(self.problems) < _SHOWN)
+        else:
+            self.articles += 1
+            self.without_year += item.lacks_year
+            self.without_date += item.lacks_date
+
+    def add(self, other: "SourcesReport") -> None:
+        """Count what was read of a file once that was read to its end."""
+        self.articles += other.articles
+        self.without_year += other.without_year
+        self.without_date += other.without_date
+        self.rejected += other.rejected
+        self.problems += other.problems[: _SHOWN - len(self.problems)]
 
 
 def source_files(
@@ -82,6 +102,7 @@ def source_files(
             raise UserError(OUTLET_OF_TABLES)
         reading = {"columns": columns, "encoding": encoding, "outlet": outlet, "year": year}
         survey = _Survey.of(files, reading, report)
+        files = survey.files
         report.output.parent.mkdir(parents=True, exist_ok=True)
         with _written(report.output, kind, survey.types) as writer:
             for done, article in enumerate(_articles(files, reading), start=1):
@@ -100,10 +121,12 @@ class _Survey:
     """What a first look at all articles tells: the columns of the output, which must be known before its first row.
 
     Attributes:
+        files: those that can be read.
         types: Arrow types of all columns, in order.
         renamed: new names of columns whose names are taken.
     """
 
+    files: list[ArticleFile]
     types: dict[str, Any]
     renamed: dict[str, str]
 
@@ -112,27 +135,38 @@ class _Survey:
         """Look, and count articles and rejected rows into the report.
 
         Raises:
-            UserError: something cannot be read, or there is no article.
+            UserError: there is no article that can be read, or a file has no column of texts.
         """
         seen: dict[str, set[type]] = {}
+        readable, unreadable = [], []
         for file in files:
-            for item in file.articles(**reading):
-                if isinstance(item, BadRow):
-                    report.rejected += 1
-                    report.problems += [item] * (len(report.problems) < _SHOWN)
-                    continue
-                report.articles += 1
-                report.without_year += item.lacks_year
-                for row in article_rows(item):
-                    for name, value in row.items():
-                        seen.setdefault(name, set()).add(type(value))
+            own = SourcesReport(report.output)
+            own_seen: dict[str, set[type]] = {}
+            try:
+                for item in file.articles(**reading):
+                    own.take(item)
+                    for row in article_rows(item) if isinstance(item, Article) else ():
+                        for name, value in row.items():
+                            own_seen.setdefault(name, set()).add(type(value))
+            except UnreadableError as error:
+                unreadable.append(error)
+                report.take(BadRow.of(error))
+                continue
+            readable.append(file)
+            report.add(own)
+            for name, kinds in own_seen.items():
+                seen.setdefault(name, set()).update(kinds)
+        if unreadable and not readable:
+            if len(files) == 1:
+                raise unreadable[0]
+            raise UserError(f"None of the {len(files):,} files can be used. The first: {unreadable[0]}")
         if not report.articles:
             raise UserError("No article in the input.")
         renamed = {name: _free(name, seen) for name in seen}
         types = {renamed[name]: arrow_type(kinds) for name, kinds in seen.items()}
         # Empty columns have types too, so that files of several runs go together.
         types |= {name: arrow_type({int} if name in _PLACES else {str}) for name in SOURCE_COLUMNS}
-        return cls(types, renamed)
+        return cls(readable, types, renamed)
 
 
 _PLACES = ("source_start", "source_end")

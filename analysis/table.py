@@ -20,6 +20,8 @@ from ..model.metadata import metadata_file
 PERIODS = ("year", "quarter", "month", "week")
 """Columns that are derived from the dates where a file has none of the name; the coarsest first."""
 NOT_GIVEN = "(not given)"
+OWN_VOICE = "(own voice)"
+"""The ``source_type`` of sentences that ``sources`` looked at and attributed to nobody."""
 _ROUNDING = 1e-2  # probabilities stand in files with six digits; sums may be off by a little
 _DATE = re.compile(r"\s*(\d{4})(?:([-/.]?)(\d{1,2})(?:\2(\d{1,2})(?!\d))?)?(?=$|[T\s])")
 
@@ -125,7 +127,8 @@ def read_predictions(
         paths: predictions files of one model.
         columns: to group by; ``year``, ``quarter``, ``month`` and ``week`` (ISO 8601) are derived from
             ``date_column`` in files that have no such column.
-        optional: more columns, kept where a file has them.
+        optional: more columns, kept where a file has them. Where ``source_type`` and ``source`` are both there and
+            empty, the source type is ``OWN_VOICE``.
         date_column: ISO dates (2024-05-31, 2024-05), with or without a time.
         text_column: the sentences; None is that of ``text_column_of`` each file.
         encoding: of text formats.
@@ -179,7 +182,11 @@ def read_predictions(
                 f"column '{date_column}': no row has a date to derive '{name}' from. Expected dates like 2024-05-31 "
                 f"or 2024-05. Change them, or name another column with --date-column."
             )
-    kept = {name: Column.of(texts_) for name, texts_ in found.items() if name in columns or any(texts_)}
+    kept = {
+        name: Column.of(texts_)
+        for name, texts_ in found.items()
+        if name in columns or any(text not in ("", OWN_VOICE) for text in texts_)
+    }
     return PredictionTable(
         labels=labels,
         probabilities=np.array(probabilities, np.float32),
@@ -266,7 +273,10 @@ class _Reader:
     def value(self, row: Row, name: str) -> str:
         if name in PERIODS and name not in row.values:
             return period_of(row.values.get(self.date_column), name)
-        return _text(row.values.get(name))
+        value = _text(row.values.get(name))
+        # A source without a type is one of the user's own; without a source the outlet itself speaks.
+        own_voice = name == "source_type" and not value and "source" in row.values and not _text(row.values["source"])
+        return OWN_VOICE if own_voice else value
 
 
 def _labels(names: Sequence[str]) -> list[str]:

@@ -1,14 +1,17 @@
 """The command ``conflict-framing``. Each function parses, calls and writes; the work is elsewhere."""
 
 import argparse
+import difflib
 import errno
+import itertools
 import json
 import math
 import os
+import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from conflict_framing.analysis.audit import AuditPlan
     from conflict_framing.analysis.findings import Findings
     from conflict_framing.analysis.shares import Shares
+    from conflict_framing.analysis.source_files import SourcesReport
     from conflict_framing.data import Corpus
     from conflict_framing.data.behaviour import BehaviourGroup
     from conflict_framing.model import CheckpointClassifier
@@ -130,10 +134,42 @@ def say(line: str) -> None:
 # --- the parser ----------------------------------------------------------------------------------
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line, with what was probably meant; the whole usage would push it out of sight."""
+
+    _given: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self._given = list(sys.argv[1:] if args is None else args)
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:  # told here, where the options of the command are known
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
+    def error(self, message: str) -> NoReturn:
+        unknown = self._unknown_options()
+        choice = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        meant: list[str] = []
+        if unknown and message.startswith(("unrecognized", "the following arguments are required")):
+            message = f"there is no option {unknown[0]}."
+            meant = difflib.get_close_matches(unknown[0], self._option_string_actions, 1)
+        elif choice:
+            meant = difflib.get_close_matches(choice[1], re.findall(r"[^\s',]+", choice[2]), 1)
+        guess = f" Did you mean {meant[0]}?" if meant else ""
+        _complain(f"{message.rstrip('.')}.{guess} See: {self.prog} --help")
+        sys.exit(EXIT_USER_ERROR)
+
+    def _unknown_options(self) -> list[str]:
+        given = itertools.takewhile(lambda argument: argument != "--", self._given)
+        names = [argument.partition("=")[0] for argument in given if re.match(r"--?[a-zA-Z]", argument)]
+        known = tuple(self._option_string_actions)
+        return [name for name in names if not any(option.startswith(name) for option in known)]
+
+
 def build_parser() -> argparse.ArgumentParser:
     from conflict_framing import __version__
 
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="conflict-framing",
         description="Measure how statements frame a conflict: train a sentence classifier, evaluate it, apply it.",
         epilog="A first session:\n"
@@ -790,11 +826,12 @@ INPUT is text files (.txt, .md: articles, split into sentences), tables
 ({_FORMATS}), folders (all such files in them, at any
 depth), quoted patterns ('news/**/*.csv') or - for standard input. The name of --output says its format.
 Articles become rows with document, sentence, start, end (in characters), kind (headline, heading, body),
-outlet, date, place, text. The dateline (KYIV, May 3 (Agency) —) is cut off; it tells place, outlet and,
-where the year is known, the date.
+outlet, date, place, text. Dateline (KYIV, May 3 (Agency) —) and byline (By Anna Rossi) are cut off; they tell
+place, outlet and, where the year is known, the date.
 The input's columns are kept (one whose name is taken becomes input_<name>), then come label, score,
 p_<label>…, abstained, truncated. Rows stay in order. Rows without usable text go to
-OUTPUT.rejected.jsonl with the reason, and the exit status is 3. OUTPUT.meta.json tells the model,
+OUTPUT.rejected.jsonl with the reason, and the exit status is 3; so does a file that cannot be read (another
+encoding, damaged), as one row, while the others are labelled. OUTPUT.meta.json tells the model,
 the options, the counts, and how the input compares with the text that the model was trained on.
 
 --abstain and --max-error mark unsure rows in the column abstained; their label stays, as a guess.
@@ -917,7 +954,7 @@ def _predict(options: Any) -> int:
         say(f"{report.resumed:,} of {report.read:,} rows had been labelled before.")
     counts = ", ".join(f"{name} {report.labels[name]:,}" for name in options.among or classifier.classes_)
     out.print(f"{report.written:,} rows to {report.output}: {counts}", soft_wrap=True, markup=False)
-    _say_years_missing(report.without_year, report.articles)
+    _say_dates_missing(report)
     if report.truncated:
         say(
             f"{report.truncated:,} rows were longer than {classifier.facts.max_length} tokens "
@@ -943,17 +980,29 @@ def _predict(options: Any) -> int:
         )
     if report.rejected:
         say(f"{report.rejected:,} of {report.read:,} rows rejected; each with its reason in {report.rejected_file}")
+    _say_left_out(report.left_out)
     if options.log_json:
         facts = {name: getattr(report, name) for name in ("read", "written", "rejected", "truncated", "abstained")}
         log_event("done", output=str(report.output), **facts, seconds=round(time.monotonic() - started, 1))
     return EXIT_INCOMPLETE if report.rejected else EXIT_OK
 
 
-def _say_years_missing(without: int, articles: int) -> None:
-    from conflict_framing.data.articles import years_missing
+def _say_left_out(files: Mapping[str, str]) -> None:
+    for name, reason in itertools.islice(files.items(), _SHOWN):
+        say(f"{name}: {reason}")
+    if len(files) > _SHOWN:
+        say(f"… and {len(files) - _SHOWN:,} more files that were left out.")
 
-    if note := years_missing(without, articles):
-        say(f"note: {note}")
+
+def _say_dates_missing(report: "PredictReport | SourcesReport") -> None:
+    from conflict_framing.data.articles import dates_missing, years_missing
+
+    for note in (
+        years_missing(report.without_year, report.articles),
+        dates_missing(report.without_date, report.articles),
+    ):
+        if note:
+            say(f"note: {note}")
 
 
 def _load_classifier(
@@ -1086,8 +1135,8 @@ rows and columns. Then come
   source_type   government_or_military, armed_group, international_organisation, ngo, media, civilian, unknown
   source_start, source_end   where the sentence names it, in characters of the column text
   source_cue    the reporting verb or phrase
-The dateline (KYIV, May 3 (Agency) —) is cut off; place, outlet and, where the year is known, the date are
-taken from it where not given. Works before 'predict' or after it, and needs no model but:
+Dateline (KYIV, May 3 (Agency) —) and byline (By Anna Rossi) are cut off; place, outlet and, where the year is
+known, the date are taken from them where not given. Works before 'predict' or after it, and needs no model but:
 pip install "conflict-framing[analysis]"
 
 examples:
@@ -1144,11 +1193,11 @@ def _sources(options: Any) -> int:
         soft_wrap=True,
         markup=False,
     )
-    _say_years_missing(report.without_year, report.articles)
+    _say_dates_missing(report)
     for bad in report.problems:
         say(f"{bad.place}: {bad.reason}")
     if report.rejected:
-        say(f"{report.rejected:,} rows were left out.")
+        say(f"{report.rejected:,} rows or whole files were left out.")
         return EXIT_INCOMPLETE
     return EXIT_OK
 

@@ -1,7 +1,8 @@
 """An article as sentences with their places in the text.
 
-A headline, the headings inside and the dateline ("KYIV, May 3 (Agency) —") are told from the sentences
-that make the article. The dateline is cut off: it is not part of the sentence that is judged, and no speaker.
+A headline, the headings inside, the dateline ("KYIV, May 3 (Agency) —") and the byline ("By Anna Rossi") are told
+from the sentences that make the article. Dateline and byline are cut off: they are not part of the sentences that are
+judged, and no speakers.
 """
 
 import datetime
@@ -15,8 +16,8 @@ from typing import Any, Literal
 
 import yaml
 
-from .errors import UserError
-from .sentences import Span, split_sentences
+from .errors import UnreadableError
+from .sentences import Span, is_byline, split_sentences
 
 Kind = Literal["headline", "heading", "body"]
 
@@ -51,9 +52,10 @@ class Article:
     Attributes:
         document: names the article among others.
         outlet: as given, or the agency in the brackets of the dateline.
-        date: as given; from a dateline as ``YYYY-MM-DD``, and only where the year is known.
+        date: as given; from a dateline or byline as ``YYYY-MM-DD``, and only where the year is known.
         place: as given, or as the dateline has it.
         dateline: as it stands in the text.
+        byline: as it stands in the text.
         lacks_year: whether there is no date because the dateline tells a day and no year.
         extras: other columns of the row that the article came as.
     """
@@ -68,6 +70,17 @@ class Article:
     dateline: str | None = None
     lacks_year: bool = False
     extras: Mapping[str, Any] = field(default_factory=dict)
+    byline: str | None = None
+
+    @property
+    def cut_off(self) -> str:
+        """Byline and dateline, which are no sentences; empty where there are none."""
+        return " ".join(part for part in (self.byline, self.dateline) if part)
+
+    @property
+    def lacks_date(self) -> bool:
+        """Whether nothing tells when, not even a day without its year."""
+        return not self.date and not self.lacks_year
 
     @property
     def by_rows(self) -> bool:
@@ -86,6 +99,17 @@ def years_missing(without: int, articles: int) -> str:
     return (
         f"{without:,} of {articles:,} articles {have} without a year, and so no date. If all are of one year, give it: "
         f"--year YYYY"
+    )
+
+
+def dates_missing(without: int, articles: int) -> str:
+    """What to say of articles without any date, not even a day without its year; empty where there are none."""
+    if not without:
+        return ""
+    have = "has" if without == 1 else "have"
+    return (
+        f"{without:,} of {articles:,} articles {have} no date, which 'shares' needs to group by month or year. A "
+        f"dateline with a year tells it (KYIV, May 3, 2024 (Agency) —), or the column date of a table for 'sources'."
     )
 
 
@@ -140,8 +164,9 @@ def find_dateline(text: str, alone: bool = False, year: int | None = None) -> Da
     if mark == "":  # the line is nothing else
         good = alone and sure and (capitals or bool(match["day"])) and not match["open"]
     elif mark == ":":
-        # "ELÍAS: …" is a speaker, "SRINAGAR: …" a place.
-        good = capitals and (sure or place.casefold() in _places())
+        # "ELÍAS: …" is a speaker, "SRINAGAR: …" a place. In small letters it takes more: "Anna Rossi (Herald): …".
+        told = (capitals, match["day"], match["agency"], match["open"], place.casefold() in _places())
+        good = sum(map(bool, told)) >= 2
     elif mark in ("—", "–"):
         # "Moscow, Russia – Russia announced", but not "The mayor – who had fled – returned".
         names = re.findall(r"[^\W\d]\S*", match.group())
@@ -224,7 +249,7 @@ def parse_article(
     extras: Mapping[str, Any] | None = None,
     year: int | None = None,
 ) -> Article:
-    """Split a text into sentences and tell headline, headings and dateline.
+    """Split a text into sentences and tell headline, headings, dateline and byline.
 
     Args:
         text: with ``\\n`` line ends.
@@ -237,25 +262,31 @@ def parse_article(
         year: of a dateline that tells a day and no year.
 
     Raises:
-        UserError: no sentence in the text.
+        UnreadableError: no sentence in the text.
     """
     spans = split_sentences(text)
     if not spans:
-        raise UserError(f"{document or 'The article'}: no sentence in it.")
+        raise UnreadableError(document or "The article", "no sentence in it.")
     spans, given = _without_stamp(text, spans, headline)
     paragraphs = [list(group) for _, group in itertools.groupby(spans, key=lambda span: span.paragraph)]
     sentences: list[ArticleSentence] = []
     dateline: Dateline | None = None
+    byline: str | None = None
     for number, paragraph in enumerate(paragraphs):
         kind: Kind = "body"
         last = number == len(paragraphs) - 1
+        begun = any(sentence.kind == "body" for sentence in sentences)
+        if byline is None and not begun and not last and paragraph[0] != given:
+            line = " ".join(span.text for span in paragraph)  # "By A. B. Rossi" may count for two sentences
+            if is_byline(line):
+                byline = line
+                continue
         if (given is not None and paragraph[0] == given) or (
             number == 0 and given is None and not last and _is_headline(paragraph)
         ):
             kind = "headline"
         elif is_heading(paragraph) and not last:
             kind = "heading"
-        begun = any(sentence.kind == "body" for sentence in sentences)
         if dateline is None and not begun and (number == 0 or kind != "headline"):
             # A headline may look like one only where it tells a day or an agency, and nothing else.
             dateline = find_dateline(paragraph[0].text, alone=True, year=year)
@@ -265,20 +296,26 @@ def parse_article(
                 kind = "body"
         sentences += [ArticleSentence(s.text, s.start, s.end, s.paragraph, kind) for s in paragraph]
     if not sentences:
-        raise UserError(f"{document or 'The article'}: no sentence in it besides a dateline.")
+        raise UnreadableError(document or "The article", "no sentence in it besides a byline or dateline.")
     found = next((sentence.text for sentence in sentences if sentence.kind == "headline"), None)
     return Article(
         text,
         tuple(sentences),
         document,
         outlet or (dateline.outlet if dateline else None),
-        date or (dateline.date if dateline else None),
+        date or (dateline.date if dateline else None) or _day_in(byline),
         place or (dateline.place if dateline else None),
         headline or found,
         dateline.text.strip() if dateline else None,
-        dateline is not None and dateline.lacks_year and not date,
+        dateline is not None and dateline.lacks_year and not date and not _day_in(byline),
         dict(extras or {}),
+        byline,
     )
+
+
+def _day_in(byline: str | None) -> str | None:
+    match = re.search(_DAY, byline or "")
+    return _iso(match.group()) if match else None
 
 
 def _cut(text: str, span: Span, dateline: Dateline) -> Span | None:

@@ -5,6 +5,30 @@ class UserError(Exception):
     """A mistake in the input, told in one message and without a traceback."""
 
 
+class UnreadableError(UserError):
+    """A file that as a whole cannot be used; among several, the others still can.
+
+    Attributes:
+        path: the file.
+        reason: why, without the path.
+        line: where it ceases to be readable, from 1; 0 where that is no matter of a line.
+    """
+
+    def __init__(self, path: str, reason: str, line: int = 0) -> None:
+        super().__init__(path, reason, line)
+        self.path, self.reason, self.line = path, reason, line
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.reason}" if self.line else f"{self.path}: {self.reason}"
+
+
+def renamed(error: UserError, path: str, name: str) -> UserError:
+    """The same error of a file that the user knows by another name, such as standard input."""
+    if isinstance(error, UnreadableError):
+        return UnreadableError(error.path.replace(path, name), error.reason.replace(path, name), error.line)
+    return UserError(str(error).replace(path, name))
+
+
 class MissingExtraError(UserError, ImportError):
     """A library of an optional extra is not installed; the message names the pip command."""
 

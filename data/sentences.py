@@ -26,6 +26,16 @@ class Span:
     paragraph: int
 
 
+# Of bylines: what parts names, places and days; words inside names; and what stands for a name.
+_BYLINE_MARK = re.compile(r"\s*[,|()/–—•·&]\s*(?:-\s)?|\s-\s|\s(?:and|with|in|from|at|for|of)\s")
+_PARTICLE = re.compile(r"al|bin|da|del?|della|den|der|di|du|el|ibn|la|le|ter|van|von")
+_STAFF = re.compile(
+    r"(?i)(?:(?:our|an?|the|own|special|foreign|senior|chief|diplomatic|defence|political|regional|war|news|staff) )*"
+    r"(?:correspondents?|reporters?|writers?|staff|newsroom|desk|agencies)"
+)
+_WEEKDAY = re.compile(r"(?i)(?:mon|tues|wednes|thurs|fri|satur|sun)day\b")
+_LONGEST_BYLINE, _LONGEST_NAME = 120, 4  # characters, words
+
 _LIST_ITEM = re.compile(r"^\s*(?:[-*•–—·▪]|\(?\d{1,2}[.)]|\[?\d{1,2}:\d{2})\s")
 # After these a sentence goes on when what follows looks like the rest of a time, a name or a figure.
 _GOES_ON = re.compile(
@@ -48,6 +58,34 @@ _PUNCTUATION = r"""!-/:-@\[-`{-~‘-‟…–—«»‹›¿¡،؛؟।、。！
 _WORD = re.compile(rf"[{_SIGN}]|[^\s{_SIGN}{_PUNCTUATION}]+(?:[-'’.,][^\s{_SIGN}{_PUNCTUATION}]+)*|[{_PUNCTUATION}]+")
 
 
+def is_byline(text: str) -> bool:
+    """Whether a line says who wrote the article, and nothing else.
+
+    "By Anna Rossi", "By A. B. Rossi and Ben Okri in Kabul", "By our correspondent, 12 November 2024": a person or what
+    he is, then more of them, places, days and agencies, each after a mark or a preposition.
+    """
+    by, _, rest = " ".join(text.split()).partition(" ")
+    if by.lower().rstrip(":") != "by" or not rest or len(text) > _LONGEST_BYLINE:
+        return False
+    first, *others = _BYLINE_MARK.split(rest.removesuffix("."))
+    return _is_writer(first) and all(_is_writer(part) or _is_capitalised(part.split()) for part in others)
+
+
+def _is_writer(text: str) -> bool:
+    words = text.split()
+    if _STAFF.fullmatch(" ".join(words)):
+        return True
+    names = [word for word in words if not _PARTICLE.fullmatch(word)]
+    if not 2 <= len(names) <= _LONGEST_NAME or _WEEKDAY.match(text):  # "By Monday Morning"
+        return False
+    return words[0] == names[0] and words[-1] == names[-1] and _is_capitalised(names) and not re.search(r"\d", text)
+
+
+def _is_capitalised(words: list[str]) -> bool:
+    """Names and figures alone; "al-Asadi" is a name."""
+    return all(word[0].isupper() or word[0].isdigit() or word.partition("-")[2][:1].isupper() for word in words)
+
+
 def split_words(text: str) -> list[tuple[int, int]]:
     """The words of a text, runs of punctuation apart: ``(start, end)`` in characters, in order.
 
@@ -61,7 +99,7 @@ def split_sentences(article: str) -> list[Span]:
 
     Blank lines part paragraphs. A single line end inside a paragraph counts as wrapping when the
     next line goes on with a small letter, when the line stops in mid-sentence at a comma, or when
-    the next word would not have fitted on the line; otherwise it ends a headline, an item or a
+    the next word would not have fitted on the line; otherwise it ends a headline, a byline, an item or a
     paragraph.
 
     Args:
@@ -135,7 +173,7 @@ def _paragraphs(article: str) -> Iterator[tuple[int, int]]:
 
 
 def _is_wrap(line: str, following: str, width: int) -> bool:
-    if _LIST_ITEM.match(following):
+    if _LIST_ITEM.match(following) or is_byline(following) or is_byline(line):
         return False
     word = following.split()[0]
     if word[0].islower():

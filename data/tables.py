@@ -6,12 +6,14 @@ Readers and writers hold a bounded number of rows. The same rows always make the
 names in what is written. A writer's file is on the disk once it is closed.
 """
 
+import codecs
 import csv
 import gzip
 import io
 import itertools
 import json
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -22,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol, cast
 
-from .errors import UserError
+from .errors import UnreadableError, UserError
 from .files import SyncedFile
 
 Format = Literal["text", "jsonl", "csv", "tsv", "parquet"]
@@ -44,6 +46,7 @@ ROW_GROUP = 8192
 """Rows of a Parquet row group, at least: what is kept in memory while it is written."""
 _ROW_GROUP_BYTES = 2**26
 _TEXT_PIECE = 2**20  # characters
+_LOOKED_AT = 2**16  # bytes, to tell what a file is that is no text
 _GZIP_LEVEL = 6  # the library's own default, 9, takes three times as long for 1 % less
 
 
@@ -58,7 +61,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """One record that could not be read, why, and what stood there."""
+    """One record that could not be read, why, and what stood there; ``line`` 0 is a whole file."""
 
     path: str
     line: int
@@ -67,7 +70,13 @@ class BadRow:
 
     @property
     def place(self) -> str:
-        return f"{self.path}:{self.line}"
+        return f"{self.path}:{self.line}" if self.line else self.path
+
+    @classmethod
+    def of(cls, error: UnreadableError) -> "BadRow":
+        """What stands for a file that cannot be used."""
+        at = f"line {error.line}: " if error.line else ""
+        return cls(error.path, 0, f"the whole file is left out: {at}{error.reason}", "")
 
 
 def compression_of(path: str | Path) -> str:
@@ -143,18 +152,33 @@ def _encoding_error(path: str | Path, encoding: str) -> UserError:
     """Say which byte on which line is not of the encoding; the decoder itself only knows its buffer."""
     offset = 0
     with _open_bytes(path) as stream:
+        begin = b"" if "16" in encoding or "32" in encoding else stream.read(_LOOKED_AT)
+    if begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        packed = {".gz": "zcat", ".zst": "zstdcat"}.get(compression_of(path))
+        source = shlex.quote(str(path))
+        convert = f"{packed} {source} | iconv -f UTF-16 -t UTF-8" if packed else f"iconv -f UTF-16 -t UTF-8 {source}"
+        return UnreadableError(
+            str(path),
+            f"not {encoding}, but UTF-16 (it begins with its byte-order mark). Name it with --encoding utf-16 if all "
+            f"inputs are, or convert the file: {convert} > converted{Path(path).suffix if not packed else ''}",
+        )
+    if b"\0" in begin:
+        return UnreadableError(str(path), f"not {encoding}, and it holds NUL bytes: this is a binary file, not text.")
+    with _open_bytes(path) as stream:
         for number, line in enumerate(stream, start=1):
             try:
                 line.decode(encoding)
             except UnicodeDecodeError as error:
                 byte = line[error.start]
-                return UserError(
-                    f"{path}:{number}: not {encoding}: byte 0x{byte:02x} at position {offset + error.start} "
+                return UnreadableError(
+                    str(path),
+                    f"not {encoding}: byte 0x{byte:02x} at position {offset + error.start} "
                     f"of the file. If the file has another encoding, name it: --encoding cp1252 "
-                    f"(Windows), --encoding utf-16, --encoding iso-8859-1 …"
+                    f"(Windows), --encoding utf-16, --encoding iso-8859-1 …",
+                    number,
                 )
             offset += len(line)
-    return UserError(f"{path}: not {encoding}. If the file has another encoding, name it with --encoding.")
+    return UnreadableError(str(path), f"not {encoding}. If the file has another encoding, name it with --encoding.")
 
 
 @contextmanager
@@ -177,12 +201,12 @@ def open_text(path: str | Path, encoding: str = "utf-8", newline: str | None = "
     except UnicodeDecodeError as error:
         if str(path) == STDIN:
             byte = error.object[error.start]
-            raise UserError(
-                f"standard input: not {encoding}: byte 0x{byte:02x}. Name the right one with --encoding."
-            ) from None
+            reason = f"not {encoding}: byte 0x{byte:02x}. Name the right one with --encoding."
+            raise UnreadableError("standard input", reason) from None
         raise _encoding_error(path, encoding) from None
     except UnicodeError as error:  # e.g. UTF-16 without a byte-order mark
-        raise UserError(f"{display_name(path)}: not {encoding}: {error}. Name the right one with --encoding.") from None
+        reason = f"not {encoding}: {error}. Name the right one with --encoding."
+        raise UnreadableError(display_name(path), reason) from None
     except (OSError, EOFError, zlib.error) as error:
         raise _damaged(path, error) from None
     finally:
@@ -195,9 +219,9 @@ def open_text(path: str | Path, encoding: str = "utf-8", newline: str | None = "
 def _damaged(path: str | Path, error: Exception) -> Exception:
     """Of an error while reading: whether the compressed file is at fault."""
     if not isinstance(error, OSError) or isinstance(error, gzip.BadGzipFile):
-        return UserError(f"{path}: a damaged or cut-off gzip file ({error}).")
+        return UnreadableError(str(path), f"a damaged or cut-off gzip file ({error}).")
     if compression_of(path) == ".zst" and error.errno is None:  # Arrow's errors have no number
-        return UserError(f"{path}: a damaged or cut-off Zstandard file ({error}).")
+        return UnreadableError(str(path), f"a damaged or cut-off Zstandard file ({error}).")
     return error
 
 
@@ -214,6 +238,7 @@ def text_pieces(path: str | Path, encoding: str = "utf-8") -> Iterator[tuple[int
     empty = True
     with open_text(path, encoding, newline=None) as stream:
         for line in stream:
+            _check_is_text(line, path)
             lines.append(line)
             length += len(line)
             blank = line.isspace()
@@ -223,7 +248,7 @@ def text_pieces(path: str | Path, encoding: str = "utf-8") -> Iterator[tuple[int
                 offset += length
                 lines, length = [], 0
     if empty:
-        raise UserError(f"{display_name(path)}: no text in it.")
+        raise UnreadableError(display_name(path), "no text in it.")
     yield offset, "".join(lines)
 
 
@@ -235,9 +260,17 @@ def read_text(path: str | Path, encoding: str = "utf-8") -> str:
     """
     with open_text(path, encoding) as stream:
         text = stream.read().replace("\r\n", "\n").replace("\r", "\n")
+    _check_is_text(text, path)
     if not text.strip():
-        raise UserError(f"{display_name(path)}: no text in it.")
+        raise UnreadableError(display_name(path), "no text in it.")
     return text
+
+
+def _check_is_text(text: str, path: str | Path) -> None:
+    # UTF-16 without its mark, read as UTF-8, has no byte that is wrong.
+    if "\0" in text:
+        reason = "it holds NUL characters: a binary file, or UTF-16 without its byte-order mark (--encoding utf-16-le)."
+        raise UnreadableError(display_name(path), reason)
 
 
 def _has_lone_surrogate(line: str) -> bool:
@@ -280,16 +313,14 @@ def _csv_rows(stream: IO[str], path: str, delimiter: str) -> Iterator[Row | BadR
     try:
         header = next(reader)
     except StopIteration:
-        raise UserError(f"{display_name(path)}: the file is empty; expected a header line.") from None
+        raise UnreadableError(display_name(path), "the file is empty; expected a header line.") from None
     except csv.Error as error:
-        raise UserError(f"{path}:1: the header line cannot be read: {error}.") from None
+        raise UnreadableError(path, f"the header line cannot be read: {error}.", 1) from None
     header = [name.strip() for name in header]
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
-        raise UserError(
-            f"{path}:1: the header names a column twice: {', '.join(map(repr, twice))}. "
-            f"Give every column a name of its own."
-        )
+        reason = f"the header names a column twice: {', '.join(map(repr, twice))}. Give every column a name of its own."
+        raise UnreadableError(path, reason, 1)
     while True:
         start = reader.line_num + 1
         try:
@@ -299,9 +330,11 @@ def _csv_rows(stream: IO[str], path: str, delimiter: str) -> Iterator[Row | BadR
         except csv.Error as error:
             if "unexpected end of data" in str(error):
                 # No bad row but a bad file: all that follows stands inside the quotation.
-                raise UserError(
-                    f"{display_name(path)}:{start}: a quotation mark opened in this row is never closed, so "
-                    f"nothing after it can be read (to line {reader.line_num}). Close it, or double it if it is text."
+                raise UnreadableError(
+                    display_name(path),
+                    f"a quotation mark opened in this row is never closed, so nothing after it can be read (to line "
+                    f"{reader.line_num}). Close it, or double it if it is text.",
+                    start,
                 ) from None
             yield BadRow(path, start, f"malformed row: {error}", "")
             continue
@@ -351,7 +384,7 @@ def _parquet_file(path: str) -> Iterator[Any]:
                 shutil.copyfileobj(stream, copy)
             yield pyarrow.parquet.ParquetFile(copy if copy.tell() else stream)
     except (pyarrow.ArrowInvalid, EOFError, zlib.error) as error:
-        raise UserError(f"{display_name(path)}: not a Parquet file: {error}.") from None
+        raise UnreadableError(display_name(path), f"not a Parquet file: {str(error).rstrip('.')}.") from None
     except OSError as error:
         raise _damaged(path, error) from None
 

@@ -40,6 +40,10 @@ SAMPLE = 1000
 NEIGHBOUR = 5
 LEAST_WORDS = 5
 """Shorter sentences have too little in them to tell their language by."""
+_EXPLANATION = (
+    "distance, far and language are judged by their limits. p_value only tells how likely chance alone makes such a "
+    "distance between equal texts: with many sentences it is small also where the distance is too small to matter."
+)
 _PERMUTATIONS = 199
 _ALPHA = 0.05
 _LEAST_SENTENCES = 3  # one odd sentence is no other text
@@ -198,7 +202,7 @@ class Drift:
         )
 
     def to_json(self) -> dict[str, Any]:
-        return {"warning": self.warning, **asdict(self)}
+        return {"warning": self.warning, "explanation": _EXPLANATION, **asdict(self)}
 
 
 def measure_drift(classifier: CheckpointClassifier, sentences: Sequence[str]) -> Drift | None:
@@ -336,9 +340,11 @@ def energy_test(
     for kind in np.unique(reference_labels):
         weights[kinds == kind] = matched[reference_labels == kind][0]
     found = energy_coefficients(everything, own / np.float32(len(rows)), (1 - own) * weights[:, None])
+    # With labels matched, chance gives less than 0 on average: 0 and less are no distance, and no evidence of one.
+    found = np.maximum(found, 0)
     # Equal to the last digits where nothing can be traded.
     p_value = (1 + int((found[1:] >= found[0] - 1e-6).sum())) / (_PERMUTATIONS + 1)
-    return max(0.0, float(found[0])), p_value
+    return float(found[0]), p_value
 
 
 # --- what is compared --------------------------------------------------------------------------------

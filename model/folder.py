@@ -49,6 +49,12 @@ def has_ready_model() -> bool:
     return ModelLayout(READY).config.exists()
 
 
+def _or_the_ready_one() -> str:
+    if not has_ready_model():
+        return ""
+    return " Or name none: where no model is named, the ready one that comes with the package is taken."
+
+
 def find_model(name: str | Path | None) -> Path:
     """The model folder that ``--model`` means: of a run, itself, or fetched from the hub; None is the ready model.
 
@@ -84,10 +90,10 @@ def find_model(name: str | Path | None) -> Path:
             if unfinished_run.is_dir()
             else f" {_TRAIN}, or give a hub name (organisation/model)."
         )
-        raise UserError(f"{name}: no such folder.{hint}")
+        raise UserError(f"{name}: no such folder.{hint}{_or_the_ready_one()}")
     # runs/default is a run that was never trained far more often than a model of somebody called "runs".
     if path.parent.is_dir():
-        raise UserError(f"{name}: no such folder in {path.parent}/. {_TRAIN}.")
+        raise UserError(f"{name}: no such folder in {path.parent}/. {_TRAIN}.{_or_the_ready_one()}")
     return _from_hub(text)
 
 

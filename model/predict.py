@@ -105,7 +105,9 @@ class PredictReport:
         drift: how far the input is from the training text; None where it was not asked for or the model has
             nothing to compare with.
         resumed: how many of the rows had been labelled when the job was resumed.
-        articles: text files, and ``without_year`` those without a date because their dateline has no year.
+        articles: text files, ``without_year`` those without a date because their dateline has no year, and
+            ``without_date`` those with neither.
+        left_out: names of the files that could not be used, with the reason; each is one rejected row.
     """
 
     output: Path
@@ -127,6 +129,8 @@ class PredictReport:
     resumed: int = 0
     articles: int = 0
     without_year: int = 0
+    without_date: int = 0
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def metadata(self, labels: Sequence[str]) -> dict[str, Any]:
         """The sections of ``<output>.meta.json``."""
@@ -137,6 +141,8 @@ class PredictReport:
             },
             "drift": self.drift.to_json() if self.drift else None,
         }
+        if self.left_out:
+            sections["left_out"] = self.left_out
         if self.abstention:
             guarantee = self.abstention.guarantee(self.void)
             counts = {"rows": self.written, "abstained": self.abstained}
@@ -189,11 +195,11 @@ def predict_files(
 
     Text files are articles: they are split into sentences, a row each, with ``document``,
     ``sentence`` (counts from 1), ``start`` and ``end`` (character offsets), ``kind`` (headline, heading, body), and
-    ``outlet``, ``date`` and ``place`` as far as the dateline tells, which is cut off. Tables keep their
+    ``outlet``, ``date`` and ``place`` as far as dateline and byline tell, which are cut off. Tables keep their
     columns; one whose name a prediction needs becomes ``input_<name>``. Rows that cannot be labelled
-    go to ``<output>.rejected.jsonl`` with the reason. ``<output>.meta.json`` tells model, options, counts,
-    drift, and what was done besides labelling (abstention, adapted probabilities); a Parquet file has the same
-    in its footer.
+    go to ``<output>.rejected.jsonl`` with the reason, and so does a file that cannot be read, as one row with line 0.
+    ``<output>.meta.json`` tells version, model, options, counts, drift, and what was done besides labelling
+    (abstention, adapted probabilities); a Parquet file has the same in its footer.
 
     What is done is kept in the folder ``<output>.partial`` (see ``shards``) until all is, and the output then
     appears at once. A job that was broken off, in whatever way, goes on with ``resume``; its output is that of
@@ -210,7 +216,7 @@ def predict_files(
         on_progress: called now and then.
 
     Raises:
-        UserError: an input as a whole cannot be read, the output exists, no disk space, or what is to be resumed
+        UserError: no input can be read, the output exists, no disk space, or what is to be resumed
             was begun with another model, other options or other inputs.
         KeyboardInterrupt: Ctrl-C; its message tells what is kept.
     """
@@ -232,6 +238,7 @@ def predict_files(
             task = _Task(classifier, options, report, folder, on_progress, sources, survey)
             report.resumed = folder.rows_done
             report.articles, report.without_year = survey.articles, survey.without_year
+            report.without_date, report.left_out = survey.without_date, survey.left_out
             task.label(engine or LocalEngine())
             if _facts_of_inputs(found) != job["inputs"]:
                 raise UserError(
@@ -256,14 +263,10 @@ def _job(
     probe: Prediction,
 ) -> dict[str, Any]:
     """All that the output depends on; a job is resumed only where it is the same."""
-    try:
-        package = version("conflict-framing")
-    except PackageNotFoundError:  # a source tree that was never installed
-        package = "0"
     source = classifier.source
     files = sorted(path for path in source.iterdir() if path.suffix in _MODEL_FILES) if source else []
     return {
-        "package": package,
+        "package": _version(),
         "model": {
             "labels": list(classifier.classes_),
             "runtime": classifier.runtime.name,
@@ -274,6 +277,13 @@ def _job(
         "options": options.to_json(inputs),
         "inputs": _facts_of_inputs(found),
     }
+
+
+def _version() -> str:
+    try:
+        return version("conflict-framing")
+    except PackageNotFoundError:  # a source tree that was never installed
+        return "0"
 
 
 def _facts_of_inputs(found: Sequence[str]) -> dict[str, Any]:
@@ -307,7 +317,7 @@ def _open_job(
             survey = folder.resume(job)
             if not folder.joined:  # later, what stands there is ours
                 _check_targets(output, options, folder.overwrite)
-            return [Source.of(name, options, folder.path) for name in found], survey
+            return survey.usable([Source.of(name, options, folder.path) for name in found]), survey
     folder.remove()  # of an older job, or of one that ended before it began
     folder.path.mkdir()
     folder.lock()
@@ -318,7 +328,7 @@ def _open_job(
     except BaseException:  # nothing was labelled yet
         folder.remove()
         raise
-    return sources, survey
+    return survey.usable(sources), survey
 
 
 @contextmanager
@@ -453,7 +463,10 @@ class _Task:
         report.drift = measure_drift(self.classifier, sample.items)
         if report.drift and report.drift.warning:
             report.void.append("the input differs from the training text")
-        sections = {"model": model, "options": options} | report.metadata(self.classifier.classes_)
+        # No time: the same inputs give the same files, byte for byte, whenever and however often they are labelled.
+        sections = {"version": _version(), "model": model, "options": options} | report.metadata(
+            self.classifier.classes_
+        )
         writer.close(metadata_notes(sections))
         write_metadata(folder.finished / metadata_file(report.output).name, sections)
 

@@ -6,12 +6,12 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..data.articles import Article, article_rows, parse_article
-from ..data.errors import UserError
+from ..data.errors import UnreadableError, UserError, renamed
 from ..data.files import SyncedFile, put_in_place
 from ..data.inputs import find_inputs
 from ..data.sentences import split_sentences
@@ -61,11 +61,13 @@ class Source:
     Attributes:
         path: where it is read.
         name: what it is called in rows and errors.
+        left_out: why it cannot be used; it then counts as one row, which is rejected. Empty where it can.
     """
 
     path: str
     name: str
     format: Format
+    left_out: str = ""
 
     @classmethod
     def of(cls, name: str, reading: ReadOptions, spool: Path) -> "Source":
@@ -96,13 +98,16 @@ class Source:
         Raises:
             UserError: it cannot be read as a whole.
         """
+        if self.left_out:
+            yield from [BadRow(self.name, 0, self.left_out, "")][first:]
+            return
         try:
             if self.format == "text":
                 yield from itertools.islice(self._sentences(reading, on_article), first, None)
             else:
                 yield from read_table(self.path, encoding=reading.encoding, format=self.format, first=first)
         except UserError as error:
-            raise UserError(str(error).replace(self.path, self.name)) from None
+            raise renamed(error, self.path, self.name) from None
 
     def _sentences(self, reading: ReadOptions, on_article: Callable[[Article], None]) -> Iterator[Row]:
         pieces = text_pieces(self.path, reading.encoding)
@@ -147,17 +152,22 @@ class Survey:
     Attributes:
         counts: of each source the number of its rows.
         columns: names in order, with their Arrow types.
-        articles: text files, and ``without_year`` those without a date because their dateline has no year.
+        articles: text files, ``without_year`` those without a date because their dateline has no year, and
+            ``without_date`` those with neither.
+        left_out: names of sources that cannot be used, with the reason; each counts as one row.
     """
 
     counts: list[int] = field(default_factory=list)
     columns: dict[str, Any] = field(default_factory=dict)
     articles: int = 0
     without_year: int = 0
+    without_date: int = 0
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def count(self, article: Article) -> None:
         self.articles += 1
         self.without_year += article.lacks_year
+        self.without_date += article.lacks_date
 
     @property
     def rows(self) -> int:
@@ -173,6 +183,8 @@ class Survey:
             "columns": columns,
             "articles": self.articles,
             "without_year": self.without_year,
+            "without_date": self.without_date,
+            "left_out": self.left_out,
         }
 
     @classmethod
@@ -180,8 +192,11 @@ class Survey:
         import pyarrow.ipc
 
         schema = pyarrow.ipc.read_schema(pyarrow.py_buffer(base64.b64decode(told["columns"])))
-        columns = {name: schema.field(name).type for name in schema.names}
-        return cls(told["counts"], columns, told["articles"], told["without_year"])
+        return cls(**told | {"columns": {name: schema.field(name).type for name in schema.names}})
+
+    def usable(self, sources: Sequence[Source]) -> list[Source]:
+        """The sources, those that cannot be used marked as such."""
+        return [replace(source, left_out=self.left_out.get(source.name, "")) for source in sources]
 
 
 def survey_sources(
@@ -189,65 +204,91 @@ def survey_sources(
 ) -> Survey:
     """Read all inputs once: how many rows, which columns of which types, and whether anything is unreadable.
 
-    A later row of JSONL may bring a new column, so a table's header is known only at its end; and a
-    wrong encoding in the last file is told before the first hour of work.
+    A later row of JSONL may bring a new column, so a table's header is known only at its end. One file of another
+    encoding does not stop the others: it is left out as a whole, and counts as one rejected row.
 
     Args:
         on_rows: called with the number of rows read, now and then.
 
     Raises:
-        UserError: a source cannot be read, has no rows, or has no column of texts.
+        UserError: no source can be used, or one has no column of texts.
     """
     survey = Survey()
     columns = _Columns()
+    first_error: UnreadableError | None = None
     rows = 0
     for source in sources:
-        before = rows
-        found: dict[str, None] = {}
-        if source.format == "parquet":
-            schema = parquet_schema(source.path)
-            found = dict.fromkeys(schema)
-            columns.give(schema)
-        for row in source.rows(reading, on_article=survey.count):
-            rows += 1
-            if isinstance(row, Row) and source.format != "parquet":
-                columns.see(row.values, found)
-            if rows % _EVERY == 0:
-                on_rows(rows)
-        if rows == before:
-            raise UserError(f"{source.name}: no rows in it.")
-        if found and reading.text_column not in found:
-            raise missing_column(reading.text_column, list(found), source.name, "--text-column")
-        survey.counts.append(rows - before)
+        try:
+            columns.add(_survey_one(source, reading, survey, rows, on_rows))
+        except UnreadableError as error:
+            first_error = first_error or error
+            survey.left_out[source.name] = BadRow.of(error).reason
+            survey.counts.append(1)
+        rows += survey.counts[-1]
+    if first_error and len(survey.left_out) == len(sources):
+        if len(sources) == 1:
+            raise first_error
+        raise UserError(f"None of the {len(sources):,} files can be used. The first: {first_error}")
     on_rows(rows)
     survey.columns = columns.types() or {reading.text_column: arrow_type({str})}
     return survey
 
 
+def _survey_one(
+    source: Source, reading: ReadOptions, survey: Survey, before: int, on_rows: Callable[[int], None]
+) -> "_Columns":
+    """Count a source into the survey once it was read to its end, after so many rows, and gather its columns."""
+    columns = _Columns()
+    articles: list[Article] = []
+    rows = 0
+    if source.format == "parquet":
+        columns.give(parquet_schema(source.path))
+    for row in source.rows(reading, on_article=articles.append):
+        rows += 1
+        if isinstance(row, Row) and source.format != "parquet":
+            columns.see(row.values)
+        if (before + rows) % _EVERY == 0:
+            on_rows(before + rows)
+    if not rows:
+        raise UnreadableError(source.name, "no rows in it.")
+    if columns.names and reading.text_column not in columns.names:
+        raise missing_column(reading.text_column, columns.names, source.name, "--text-column")
+    for article in articles:
+        survey.count(article)
+    survey.counts.append(rows)
+    return columns
+
+
 class _Columns:
-    """Gathers names and types of columns."""
+    """Gathers names and types of the columns of a source, or of several."""
 
     def __init__(self) -> None:
         self._seen: dict[str, set[type]] = {}
         self._given: dict[str, set[Any]] = {}
         self._shapes: set[tuple[tuple[str, ...], tuple[type, ...]]] = set()
-        self._found: dict[str, None] = {}
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._seen)
+
+    def add(self, other: "_Columns") -> None:
+        for name, kinds in other._seen.items():
+            self._seen.setdefault(name, set()).update(kinds)
+        for name, types in other._given.items():
+            self._given.setdefault(name, set()).update(types)
 
     def give(self, schema: dict[str, Any]) -> None:
         for name, type_ in schema.items():
             self._given.setdefault(name, set()).add(type_)
             self._seen.setdefault(name, set())
 
-    def see(self, values: dict[str, Any], found: dict[str, None]) -> None:
-        """Look at one row, and add its names to those found in its source."""
-        if found is not self._found:
-            self._found, self._shapes = found, set()
+    def see(self, values: dict[str, Any]) -> None:
+        """Look at one row."""
         kinds = tuple(map(_kind, values.values()))
         shape = (tuple(values), kinds)
         if shape in self._shapes:
             return
         for name, kind in zip(values, kinds, strict=True):
-            found[name] = None
             self._seen.setdefault(name, set()).add(kind)
         if len(self._shapes) < _MOST_SHAPES:
             self._shapes.add(shape)

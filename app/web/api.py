@@ -41,6 +41,12 @@ Everything that the page does. Jobs belong to a session, which is a cookie: with
 -c jar -b jar. Requests that change something are refused when a page of another site sends them."""
 _T = TypeVar("_T")
 _CODES = {404: "not_found", 405: "wrong_method", 413: "too_large"}
+_EXAMPLES = {
+    "/api/v1/predict": '{"texts": ["The valley is calm."]}',
+    "/api/v1/explain": '{"text": "The valley is calm."}',
+    "/api/v1/jobs/text": '{"text": "The valley is calm. Trucks came."}',
+}
+"""Bodies of what people try first with curl."""
 _ERRORS: dict[int | str, dict[str, Any]] = {"4XX": {"model": schemas.ErrorAnswer, "description": "refused, and why"}}
 
 
@@ -91,6 +97,11 @@ def create_app(
     return app
 
 
+def _is_json(content_type: str) -> bool:
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
 def _session(request: Request) -> str:
     return str(request.state.session)
 
@@ -116,6 +127,16 @@ def _tell_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        kind = request.headers.get("content-type", "")
+        if not _is_json(kind) and any(tuple(item["loc"]) == ("body",) for item in error.errors()):
+            came = f"Content-Type: {kind[:100]}" if kind else "no Content-Type"
+            example = _EXAMPLES.get(request.url.path, "{…}")
+            return answer(
+                415,
+                "not_json",
+                f"Expected a JSON body and the header Content-Type: application/json, came {came}. For example: "
+                f"curl -H 'Content-Type: application/json' -d '{example}' {request.url}",
+            )
         # Without what came: it may be long, and is nobody's business in a log.
         lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
         return answer(422, "invalid", "; ".join(lines))

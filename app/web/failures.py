@@ -6,7 +6,9 @@ from conflict_framing.data import UserError
 
 # Messages of the packages below name the command's options; the page has fields instead.
 _FIELDS = {
-    "Name the right one with --text-column.": "Choose the right one.",
+    "Name the right one with --text-column.": (
+        "Which column holds the sentences? Choose its name, or type it into the field Text column."
+    ),
     "--text-column": "the text column",
     "If the file has another encoding, name it: --encoding cp1252 (Windows), --encoding utf-16, "
     "--encoding iso-8859-1 …": "If the file has another encoding, name it, e.g. cp1252 (Windows), utf-16, iso-8859-1.",

@@ -256,7 +256,7 @@ def _article(path: Path, html: bool, order: Order, limits: Limits) -> tuple[Take
         most = limits.article_characters
         message = f"{order.name} has {len(article.text):,} characters; an article may have {most:,}. Send it in parts."
         raise Refused(413, "too_long", message)
-    taken = Taken(article=True, dateline=article.dateline or "")
+    taken = Taken(article=True, dateline=article.cut_off)
     return taken, _sentences(article, taken, limits)
 
 

@@ -10,7 +10,7 @@ import pytest
 from conflict_framing.analysis import Article, ArticleColumns, article_rows, parse_article, read_articles
 from conflict_framing.analysis.articles import read_html
 from conflict_framing.data import UserError
-from conflict_framing.data.articles import find_dateline
+from conflict_framing.data.articles import dates_missing, find_dateline
 from conflict_framing.data.tables import BadRow
 
 from ..conftest import write_jsonl
@@ -68,6 +68,9 @@ def test_what_is_given_goes_before_what_the_dateline_tells() -> None:
         ("(Bogotá) – It rained.", "Bogotá", None),
         ("BANNU, Oct 27: It rained.", "Bannu", None),
         ("SRINAGAR: It rained.", "Srinagar", None),
+        ("Kabul, 2024-11-12 (Khyber Online): It rained.", "Kabul", "2024-11-12"),
+        ("Dresk, 12 November 2024 (Valley News): It rained.", "Dresk", "2024-11-12"),
+        ("Kabul, Nov. 12, 2024: It rained.", "Kabul", "2024-11-12"),
         ("Tel Hamin, SNA – It rained.", "Tel Hamin", None),
         ("NYALAVUR, 14 March – The ministry said so.", "Nyalavur", None),
     ],
@@ -84,6 +87,7 @@ def test_datelines(text: str, place: str, date: str | None) -> None:
     [
         ("KYIV (Herald) — It rained.", "Herald"),
         ("MOSCOW, May 3 (Interfax) - It rained.", "Interfax"),
+        ("Kabul, 2024-11-12 (Khyber Online): It rained.", "Khyber Online"),
         ("GORI, Georgia, Aug. 14, 2008 (Agence France-Presse) — It rained.", "Agence France-Presse"),
         ("PARIS (the Voice of the Gulf) — It rained.", "the Voice of the Gulf"),
         ("PARIS (Updates with quotes) — It rained.", None),
@@ -111,6 +115,16 @@ def test_a_year_is_never_guessed() -> None:
     article = parse_article(named, year=1999)
     assert article.date == "2021-05-03" and not article.lacks_year
     assert not parse_article("KYIV (Herald) — It rained.").lacks_year
+    assert parse_article("KYIV (Herald) — It rained.").lacks_date
+    assert not parse_article(without).lacks_date and not article.lacks_date
+
+
+def test_what_is_said_of_articles_without_a_date() -> None:
+    assert dates_missing(0, 2) == ""
+    assert dates_missing(1, 2).startswith(
+        "1 of 2 articles has no date, which 'shares' needs to group by month or year."
+    )
+    assert dates_missing(1200, 2000).startswith("1,200 of 2,000 articles have no date")
 
 
 def test_outlet_and_year_of_files_and_a_column_wins(tmp_path: Path) -> None:
@@ -129,6 +143,8 @@ def test_outlet_and_year_of_files_and_a_column_wins(tmp_path: Path) -> None:
     "text",
     [
         "ELÍAS: That is a lie.",
+        "Anna Rossi (Herald): That is a lie.",
+        "Kabul: The army said it rained.",
         "The mayor – who had fled – returned.",
         "The army said on May 3 that it rained.",
         "Two soldiers, a boy and a cow – all were wounded.",
@@ -144,6 +160,28 @@ def test_a_dateline_on_a_line_of_its_own_is_no_sentence() -> None:
     article = parse_article("Planes over Tripoli\n\nTRIPOLI, July 9\n\nPlanes came.\n\nThey left.")
     assert [s.text for s in article.sentences] == ["Planes over Tripoli", "Planes came.", "They left."]
     assert article.place == "Tripoli"
+
+
+def test_a_byline_is_no_sentence_and_no_heading() -> None:
+    text = (
+        "Shelling stops, schools reopen at last\nBy Anna Rossi and B. A. Okri in Dresk, 3 May 2021\n"
+        "DRESK (AFW) — It is calm.\n\nTrucks came."
+    )
+    article = parse_article(text)
+    assert [(s.kind, s.text) for s in article.sentences] == [
+        ("headline", "Shelling stops, schools reopen at last"),
+        ("body", "It is calm."),
+        ("body", "Trucks came."),
+    ]
+    assert [text[s.start : s.end] for s in article.sentences] == [s.text for s in article.sentences]
+    assert article.byline == "By Anna Rossi and B. A. Okri in Dresk, 3 May 2021"
+    assert article.cut_off == f"{article.byline} DRESK (AFW) —"
+    assert (article.date, article.place, article.outlet) == ("2021-05-03", "Dresk", "AFW")
+    assert parse_article(text, date="2020").date == "2020"
+    alone = parse_article("By our correspondent\n\nIt is calm. Trucks came.")
+    assert [s.text for s in alone.sentences] == ["It is calm.", "Trucks came."]
+    late = parse_article("It is calm.\n\nBy Anna Rossi\n\nTrucks came.")  # what stands among the text is text
+    assert len(late.sentences) == 3 and late.byline is None and late.cut_off == ""
 
 
 def test_a_day_and_a_known_headline_in_front_of_the_text_are_parted_from_it() -> None:

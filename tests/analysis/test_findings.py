@@ -177,6 +177,11 @@ def test_an_audit_takes_the_models_place(folder: Path, tmp_path: Path) -> None:
     assert {told(group, 0) for group in few.shares.groups if group.audited_documents < 30} == {"too few"}
     page = to_html(few)
     assert page.count("too few: under 30 audited documents in the group") == 1 and "audited documents)" not in page
+    assert few.shares.rules == [
+        "too few: under 30 audited documents in the group, the fewest for an estimate. The audit was planned by "
+        "outlet, so no more was drawn for groups by outlet,quarter. Group as it was planned, or plan another audit by "
+        "outlet,quarter and label that."
+    ]
 
 
 def test_what_is_missing_is_told(folder: Path, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ def test_sentences_of_an_article_with_their_sources(tmp_path: Path) -> None:
     assert [row["sentence"] for row in rows] == [1, 2, 3]
     assert tuple(rows[0])[-5:] == SOURCE_COLUMNS
     assert (report.articles, report.sentences, report.types[None]) == (1, 3, 1)
+    assert (report.without_date, report.without_year) == (1, 0)
     assert done == [(1, 1)]
 
 
@@ -90,6 +91,23 @@ def test_rows_with_other_columns_later_and_left_out_ones_are_told(tmp_path: Path
     assert lines[0].endswith("text,tag," + ",".join(SOURCE_COLUMNS))
     assert (report.articles, report.sentences, report.rejected) == (2, 4, 1)
     assert [bad.line for bad in report.problems] == [2]
+
+
+def test_a_file_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.txt").write_bytes("A café is calm.".encode("cp1252"))
+    write_jsonl(folder / "b.jsonl", [{"text": "KYIV, May 3 (Reuters)"}, {"text": ARTICLE}])
+    (folder / "c.csv").write_bytes("text,only here\nIt is calm.,1\nA café.,2\n".encode("cp1252"))
+    report = source_files([folder], tmp_path / "out.csv")
+    assert (report.articles, report.sentences, report.rejected) == (1, 3, 3)
+    assert [(Path(bad.path).name, bad.line) for bad in report.problems] == [("a.txt", 0), ("b.jsonl", 1), ("c.csv", 0)]
+    assert report.problems[0].place == str(folder / "a.txt")
+    assert "the whole file is left out: line 1: not utf-8: byte 0xe9" in report.problems[0].reason
+    assert "only here" not in (tmp_path / "out.csv").read_text("utf-8")
+    (folder / "b.jsonl").unlink()
+    with pytest.raises(UserError, match=r"None of the 2 files can be used\. The first: .*a\.txt:1: not utf-8"):
+        source_files([folder], tmp_path / "none.csv")
 
 
 def test_nothing_is_left_of_an_output_that_was_broken_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,21 @@ def test_columns_are_sorted_with_the_missing_last() -> None:
     assert column.mapped(lambda text: text or "c").values == ["a", "b", "c"]
 
 
+def test_the_outlets_own_voice_is_told_from_a_source_of_unknown_type(tmp_path: Path) -> None:
+    rows = [
+        row(source=None, source_type=None),
+        row(source="", source_type=""),
+        row(source="Anna Rossi", source_type="unknown"),
+        row(source="a list of my own", source_type=""),
+        row(source_type=""),
+    ]
+    table = read_predictions([write(tmp_path / "p.jsonl", rows)], ["source_type"])
+    groups = table.groups(["source_type"])
+    assert [groups.keys[code][0] for code in groups.codes] == ["(own voice)", "(own voice)", "unknown", "", ""]
+    table = read_predictions([write(tmp_path / "p.jsonl", rows[:2])], optional=["source_type"])
+    assert "source_type" not in table.columns  # nobody said anything
+
+
 def test_an_own_column_of_a_periods_name_stays(tmp_path: Path) -> None:
     table = read_predictions([write(tmp_path / "p.jsonl", [row(month="May")])], ["month"])
     assert table.columns["month"].values == ["May"]

@@ -97,6 +97,29 @@ def test_behaviour_tests_are_a_measurement(
     assert {"metrics.json", "behaviour.json"} <= {path.name for path in (tmp_path / "both").iterdir()}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("predict a.txt --ouput x.csv", "there is no option --ouput. Did you mean --output? See: * predict --help"),
+        ("corpus check --stricd", "there is no option --stricd. Did you mean --strict? See: * corpus check --help"),
+        ("predict a.txt --output x.csv --zzz=1", "there is no option --zzz. See: * predict --help"),
+        ("predict", "the following arguments are required: INPUT, --output. See: * predict --help"),
+        ("read a.txt b.txt", "unrecognized arguments: b.txt. See: * read --help"),
+        ("predict a.txt --output x --device", "argument --device: expected one argument. See: * predict --help"),
+    ],
+)
+def test_a_mistyped_option_is_told_in_one_line(arguments: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(*arguments.split()) == cli.EXIT_USER_ERROR
+    assert capsys.readouterr().err == f"error: {told.replace('*', 'conflict-framing')}\n"
+
+
+def test_a_mistyped_command_or_choice_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("pedict", "a.txt") == cli.EXIT_USER_ERROR
+    assert capsys.readouterr().err.endswith("Did you mean predict? See: conflict-framing --help\n")
+    assert call("predict", "a.txt", "--output", "x.csv", "--runtime", "onx") == cli.EXIT_USER_ERROR
+    assert "Did you mean onnx? See: conflict-framing predict --help" in capsys.readouterr().err
+
+
 def test_predict_with_rejected_rows_has_its_own_status(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,6 +134,15 @@ def test_predict_with_rejected_rows_has_its_own_status(
         f"{run.layout.folder}" in said
     )
     assert (tmp_path / "out.jsonl.rejected.jsonl").exists()
+    (tmp_path / "a.txt").write_bytes("Un café.".encode("cp1252"))
+    (tmp_path / "b.txt").write_text("The town was calm.", "utf-8")
+    texts = (tmp_path / "a.txt", tmp_path / "b.txt")
+    status = call("predict", *texts, "--model", run.layout.folder, "--output", tmp_path / "texts.jsonl")
+    assert status == cli.EXIT_INCOMPLETE
+    said = capsys.readouterr().err
+    assert "1 of 2 rows rejected" in said
+    assert f"{texts[0]}: the whole file is left out: line 1: not utf-8: byte 0xe9" in said
+    assert "note: 1 of 1 articles has no date, which 'shares' needs to group by month or year." in said
 
 
 def test_models_are_compared(

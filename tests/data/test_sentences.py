@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conflict_framing.data import split_sentences
-from conflict_framing.data.sentences import split_words
+from conflict_framing.data.sentences import is_byline, split_words
 
 
 def texts(article: str) -> list[str]:
@@ -108,3 +108,48 @@ def test_quotations_numbers_and_titles_do_not_hide_or_make_ends() -> None:
         "II. Security",
     ]
     assert texts("Briefing members, Ms. Rautio warned of war.") == ["Briefing members, Ms. Rautio warned of war."]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "By Anna Rossi",
+        "BY ANNA ROSSI",
+        "By: Anna Rossi",
+        "By A. B. Rossi",
+        "By Anna Rossi, Ben Okri and Carla de la Cruz",
+        "By Hafiz al-Asadi in Kabul and Ben Okri in Herat",
+        "By our correspondent",
+        "By a Special Correspondent in Kabul",
+        "By Anna Rossi, our correspondent in Kabul",
+        "By Jean-Paul O'Neill for Valley News | Nov. 12, 2024",
+        "By Anna Rossi (Valley News) - 2024-11-12.",
+    ],
+)
+def test_bylines(line: str) -> None:
+    assert is_byline(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "By",
+        "Anna Rossi",
+        "By Kabul",
+        "By Monday Morning",
+        "By 12 November 2024",
+        "By nightfall the town was calm.",
+        "By Monday the army had left.",
+        "By John Smith was wounded",
+        "By Anna Rossi's account, the town was calm.",
+        "By the end of the day",
+        "By " + "Anna Rossi, " * 12 + "Ben Okri",
+    ],
+)
+def test_what_is_no_byline(line: str) -> None:
+    assert not is_byline(line)
+
+
+def test_a_byline_is_a_line_of_its_own() -> None:
+    spans = split_sentences("Shelling stops in the valley, schools reopen\nBy Anna Rossi\nThe army left on Monday.")
+    assert [span.paragraph for span in spans] == [0, 1, 2]

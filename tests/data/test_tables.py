@@ -1,6 +1,7 @@
 import csv
 import gzip
 import json
+import re
 from datetime import date
 from pathlib import Path
 
@@ -178,6 +179,13 @@ def test_unreadable_files_say_why(tmp_path: Path, content: bytes, name: str, mes
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=message.replace(".", r"\.")):
         list(read_table(tmp_path / name))
+
+
+def test_a_message_that_is_passed_on_ends_with_one_full_stop(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"no parquet at all, but long enough for the footer to be looked for")
+    with pytest.raises(UserError) as told:
+        list(read_table(tmp_path / "a.parquet"))
+    assert re.search(r"not a Parquet file: .*[^.]\.$", str(told.value))
 
 
 def test_missing_file_folder_and_unknown_encoding(tmp_path: Path) -> None:

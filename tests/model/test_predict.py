@@ -10,6 +10,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from conflict_framing import __version__
 from conflict_framing.analysis import read_articles
 from conflict_framing.data import UserError
 from conflict_framing.data.articles import article_rows
@@ -74,6 +75,8 @@ def test_what_a_reader_must_know_stands_beside_the_predictions(run: Run, tmp_pat
     report = predict_files(classifier, [source], tmp_path / "out.csv", options=PredictOptions(among=["calm", "move"]))
     told = json.loads((tmp_path / "out.csv.meta.json").read_text("utf-8"))
     weights = hashlib.sha256(run.layout.model.joinpath("model.safetensors").read_bytes()).hexdigest()
+    assert told["version"] == __version__
+    assert told["drift"]["explanation"].startswith("distance, far and language are judged by their limits.")
     assert told["model"]["weights_sha256"] == {"model.safetensors": weights}
     assert told["options"]["inputs"] == [str(source)]
     assert told["options"]["among"] == ["calm", "move"]
@@ -165,7 +168,7 @@ def test_articles_are_read_as_for_sources(classifier: CheckpointClassifier, tmp_
     (tmp_path / "b.txt").write_text("The town was calm.", "utf-8")
     inputs, output = [tmp_path / "a.txt", tmp_path / "b.txt"], tmp_path / "out.jsonl"
     report = predict_files(classifier, inputs, output)
-    assert (report.articles, report.without_year) == (2, 1)
+    assert (report.articles, report.without_year, report.without_date) == (2, 1, 1)
     rows = values(output)
     expected = [row for path in inputs for row in article_rows(next(iter(read_articles([path]))))]  # type: ignore[arg-type]
     assert [{name: row[name] for name in expected[0]} for row in rows] == expected
@@ -245,8 +248,49 @@ def test_input_that_cannot_be_read_leaves_no_output(classifier: CheckpointClassi
     bad = tmp_path / "bad.csv"
     bad.write_bytes("text\ncafé\n".encode("cp1252"))
     with pytest.raises(UserError, match="not utf-8: byte 0xe9"):
-        predict_files(classifier, [good, bad], tmp_path / "out.jsonl")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.csv", "good.jsonl"]
+        predict_files(classifier, [bad], tmp_path / "out.jsonl")
+    with pytest.raises(UserError, match="no column 'text'"):
+        predict_files(classifier, [good, write_jsonl(tmp_path / "other.jsonl", [{"a": 1}])], tmp_path / "out.jsonl")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.csv", "good.jsonl", "other.jsonl"]
+
+
+def test_a_file_of_another_encoding_does_not_stop_the_others(classifier: CheckpointClassifier, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.txt").write_bytes("The café is calm.".encode("cp1252"))
+    write_jsonl(folder / "b.jsonl", [{"text": "calm", "n": 1}, {"text": "", "n": 2}])
+    (folder / "c.txt").write_bytes("The town is calm.".encode("utf-16"))
+    (folder / "d.csv").write_bytes("text,only here\ncalm,1\ncafé,2\n".encode("latin-1"))
+    (folder / "e.txt").write_bytes(b"\x89PNG\r\n\x00\x00\x00\xff")
+    (folder / "f.parquet").write_bytes(b"no table")
+    (folder / "g.txt").write_text("A raid.", "utf-8")
+    (folder / "h.txt").write_bytes("The town is calm.".encode("utf-16-le"))
+    report = predict_files(classifier, [folder], tmp_path / "out.csv")
+    assert (report.read, report.written, report.rejected) == (9, 2, 7)
+    rows = values(tmp_path / "out.csv")
+    assert [row["text"] for row in rows] == ["calm", "A raid."]
+    assert "only here" not in rows[0]
+    rejected = {Path(str(row["path"])).name: row for row in values(report.rejected_file)}
+    assert {name: row["line"] for name, row in rejected.items()} == {
+        "a.txt": 0, "b.jsonl": 2, "c.txt": 0, "d.csv": 0, "e.txt": 0, "f.parquet": 0, "h.txt": 0
+    }  # fmt: skip
+    for name, reason in {
+        "a.txt": "the whole file is left out: line 1: not utf-8: byte 0xe9",
+        "c.txt": f"iconv -f UTF-16 -t UTF-8 {folder / 'c.txt'} > converted.txt",
+        "d.csv": "line 3: not utf-8",
+        "e.txt": "a binary file, not text",
+        "f.parquet": "not a Parquet file",
+        "h.txt": "UTF-16 without its byte-order mark (--encoding utf-16-le)",
+    }.items():
+        assert reason in str(rejected[name]["reason"])
+        assert reason in report.left_out[str(folder / name)]
+    told = json.loads(metadata_file(tmp_path / "out.csv").read_text("utf-8"))
+    assert told["left_out"] == report.left_out
+    assert told["counts"]["rejected"] == 7
+    for name in ("b.jsonl", "g.txt"):
+        (folder / name).unlink()
+    with pytest.raises(UserError, match=r"None of the 6 files can be used\. The first: .*a\.txt:1: not utf-8"):
+        predict_files(classifier, [folder], tmp_path / "none.csv")
 
 
 def test_missing_text_column_lists_the_columns(classifier: CheckpointClassifier, tmp_path: Path) -> None:

@@ -53,6 +53,21 @@ def test_it_is_taken_where_no_model_is_named(ready: Path, tmp_path: Path, capsys
     assert call("explain", "calm and quiet", "--json") == cli.EXIT_OK
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_model_that_is_not_there_need_not_be_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    put_ready(tmp_path / "ready", monkeypatch)
+    if there:
+        (tmp_path / "ready").mkdir()
+        ModelLayout(tmp_path / "ready").config.write_text("{}", "utf-8")
+    for name in ("nomodel", str(tmp_path / "none"), f"{tmp_path.name}/none"):
+        monkeypatch.chdir(tmp_path.parent)
+        with pytest.raises(UserError, match="no such folder") as told:
+            folder_module.find_model(name)
+        assert ("Or name none: where no model is named, the ready one" in str(told.value)) == there
+
+
 def test_shares_of_what_it_labelled_need_no_name(
     ready: Path, calibrated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

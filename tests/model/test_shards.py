@@ -58,6 +58,20 @@ def folder(tmp_path: Path) -> Path:
     return inputs
 
 
+def test_files_that_cannot_be_read_are_left_out_on_resuming_too(folder: Path) -> None:
+    (folder / "a_latin.txt").write_bytes("A café.".encode("cp1252"))
+    (folder / "b_latin.csv").write_bytes("text\ncalm\ncafé\n".encode("cp1252"))
+    run(folder)
+    whole = digests(folder)
+    clean(folder)
+    broken_off(folder)
+    report = run(folder, resume=True)
+    assert report.resumed == 64
+    assert sorted(Path(name).name for name in report.left_out) == ["a_latin.txt", "b_latin.csv"]
+    assert (report.read, report.rejected) == (ROWS + 4 + 2, 4 + 2)
+    assert digests(folder) == whole
+
+
 def options(folder: Path, **more: Any) -> PredictOptions:
     settings = {"abstain_below": 0.8, "adapt_priors": True, "queue": folder.parent / "queue.csv", "queue_size": 9}
     return PredictOptions(**settings | more)

@@ -191,11 +191,11 @@ function detail(row) {
     h("dl", { class: "bars" }, bars.flatMap(([label, value]) => [
       h("dt", { class: label.name === row.label ? "best" : "" }, label.title),
       h("dd", { "--c": label.colour, "--w": `${100 * value}%` }, h("i", {}), h("span", {}, percent(value)))])),
-    h("fieldset", { class: "correct" }, h("legend", {}, "Right label"),
+    h("fieldset", { class: "correct" }, h("legend", {}, "Is the label wrong? Choose the right one for this sentence"),
       facts.labels.map((label, number) => h("label", { "--c": label.colour },
         h("input", { type: "radio", name: "right", value: label.name, checked: row.corrected === label.name, onchange: () => correct(label.name) }),
         h("span", { class: "swatch", "aria-hidden": "true" }), label.title, h("kbd", { "aria-hidden": "true" }, number + 1))),
-      h("p", { class: "soft saved" }, row.corrected ? `Saved to ${facts.annotations}. ` : "Choosing one saves it as an annotation.", row.corrected && h("button", { type: "button", class: "link", onclick: () => correct(null) }, "Take back")),
+      h("p", { class: "soft saved" }, row.corrected ? `Saved to ${facts.annotations}. ` : "Choosing a label saves the sentence with it as an annotation; the model stays as it is.", row.corrected && h("button", { type: "button", class: "link", onclick: () => correct(null) }, "Take back")),
     ),
     h("button", { type: "button", onclick: () => explain(row, explained), disabled: !facts.explains, title: facts.why_not_explained, id: "explain" }, "Which words moved the model? ", h("kbd", { "aria-hidden": "true" }, "e")),
     facts.explains ? null : h("p", { class: "soft" }, facts.why_not_explained),

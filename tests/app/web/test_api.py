@@ -50,6 +50,22 @@ def test_the_model_tells_its_labels_and_limits(client: Client, tiny: CheckpointC
     assert told["annotations"].endswith("annotations.jsonl")
 
 
+@pytest.mark.parametrize("kind", [None, "application/x-www-form-urlencoded", "text/plain"])
+def test_a_body_that_is_not_declared_as_json_is_told(client: Client, kind: str | None) -> None:
+    headers = {"Content-Type": kind} if kind else {}
+    answer = client.http.post("/api/v1/predict", content=b'{"texts": ["calm"]}', headers=headers)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (415, "not_json")
+    came = f"Content-Type: {kind}" if kind else "no Content-Type"
+    assert f"Expected a JSON body and the header Content-Type: application/json, came {came}." in error["message"]
+    assert error["message"].endswith(
+        """curl -H 'Content-Type: application/json' -d '{"texts": ["The valley is calm."]}' """
+        "http://127.0.0.1/api/v1/predict"
+    )
+    wrong = client.http.post("/api/v1/predict", json={})
+    assert (wrong.status_code, wrong.json()["error"]["message"]) == (422, "body.texts: Field required")
+
+
 def test_predict_gives_what_the_classifier_gives(client: Client, tiny: CheckpointClassifier) -> None:
     texts = ["the town is calm .", "clashes near the river ."]
     answer = client.http.post("/api/v1/predict", json={"texts": texts}).json()
@@ -116,6 +132,8 @@ def test_a_missing_text_column_names_those_that_are_there(client: Client) -> Non
     job = client.send_file("a.csv", body)
     assert job["state"] == "failed"
     assert (job["error"]["code"], job["error"]["columns"]) == ("missing_column", ["when", "words"])
+    assert "Which column holds the sentences? Choose its name, or type it into the" in job["error"]["message"]
+    assert "--" not in job["error"]["message"]
     assert "--" not in job["error"]["message"] and "/tmp" not in job["error"]["message"]
     assert client.send_file("a.csv", body, text_column="words")["state"] == "done"
 
