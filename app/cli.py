@@ -789,6 +789,8 @@ def _add_predict(commands: Any) -> None:
 INPUT is text files (.txt, .md: articles, split into sentences), tables
 ({_FORMATS}), folders (all such files in them, at any
 depth), quoted patterns ('news/**/*.csv') or - for standard input. The name of --output says its format.
+Both may be URLs of stores that fsspec knows (s3://, gs://, az:// …); each needs its library (pip install s3fs,
+gcsfs, adlfs), which finds the credentials in the environment or a profile, never in the URL.
 Articles become rows with document, sentence, start, end (in characters), kind (headline, heading, body),
 outlet, date, place, text. The dateline (KYIV, May 3 (Agency) —) is cut off; it tells place, outlet and,
 where the year is known, the date.
@@ -819,6 +821,7 @@ examples:
   conflict-framing predict news.csv --model runs/default --output sure.csv --max-error 0.05 --queue unsure.csv
   conflict-framing predict statements.csv --text-column statement --model runs/default --output labelled.parquet
   conflict-framing predict archive/ --model runs/default --output archive.parquet --resume --log-json 2> log.jsonl
+  conflict-framing predict 's3://bucket/press/*.jsonl.gz' --output s3://bucket/labelled.parquet --engine ray
   zcat big.jsonl.gz | conflict-framing predict - --format jsonl --model runs/default --output labelled.csv.gz
 """,
     )
@@ -874,6 +877,7 @@ examples:
 
 def _predict(options: Any) -> int:
     from conflict_framing.data.files import partial_of
+    from conflict_framing.data.urls import place_of
     from conflict_framing.model.predict import PredictOptions, check_paths, predict_files
 
     reading = PredictOptions(
@@ -886,7 +890,7 @@ def _predict(options: Any) -> int:
         abstain_below=options.abstain,
         max_error=options.max_error,
         adapt_priors=options.adapt_priors,
-        queue=Path(options.queue) if options.queue else None,
+        queue=place_of(options.queue) if options.queue else None,
         queue_size=options.queue_size,
         drift=not options.no_drift,
         runtime={name: getattr(options, name) for name in ("runtime", "device", "batch_size", "cascade")},
@@ -911,7 +915,7 @@ def _predict(options: Any) -> int:
                 classifier, options.input, options.output, **writing, engine=engine, on_progress=on_progress
             )
     except KeyboardInterrupt as stopped:
-        begun = partial_of(Path(options.output)).exists()
+        begun = partial_of(place_of(options.output)).exists()
         raise KeyboardInterrupt(f"{stopped} {_how_to_go_on()}" if begun else str(stopped)) from None
     if report.resumed:
         say(f"{report.resumed:,} of {report.read:,} rows had been labelled before.")
