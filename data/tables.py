@@ -24,7 +24,7 @@ from typing import IO, Any, Literal, Protocol, cast
 
 from .errors import UserError
 from .files import SyncedFile
-from .urls import is_url, open_url, plain_name, shown
+from .urls import Place, is_url, open_url, plain_name, shown
 
 Format = Literal["text", "jsonl", "csv", "tsv", "parquet"]
 
@@ -71,7 +71,7 @@ class BadRow:
         return f"{self.path}:{self.line}"
 
 
-def compression_of(path: str | Path) -> str:
+def compression_of(path: str | Place) -> str:
     """``.gz``, ``.zst`` or nothing, as the file's name says (``.partial`` is no part of it)."""
     suffix = Path(shown(path).lower().removesuffix(".partial")).suffix
     return suffix if suffix in _COMPRESSIONS else ""
@@ -82,7 +82,7 @@ def is_known(path: str | Path) -> bool:
     return Path(shown(path).lower().removesuffix(compression_of(path))).suffix in SUFFIXES
 
 
-def format_of(path: str | Path) -> Format:
+def format_of(path: str | Place) -> Format:
     """The format that a file's name says, the suffixes ``.gz`` and ``.zst`` aside.
 
     Raises:
@@ -566,7 +566,7 @@ def write_jsonl(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer.close()
 
 
-def check_table_name(path: Path) -> Format:
+def check_table_name(path: Place) -> Format:
     """The format of a table that is to be written.
 
     Raises:

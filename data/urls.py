@@ -54,11 +54,18 @@ def shown(name: object) -> str:
     match = _URL.match(text)
     if not match:
         return text
-    rest = text[match.end() :]
-    rest = rest.partition("?")[0] if scheme_of(text) in _WEB else _QUERY.sub("", rest)
-    user, at, host = rest.partition("@")
-    secret = at and "/" not in user and (":" in user or scheme_of(text) in _WEB)
-    return match[0] + (host if secret else rest)
+    bare, secret = _bare(text[match.end() :], scheme_of(text))
+    return match[0] + (bare.rpartition("@")[2] if secret else bare)
+
+
+def _bare(rest: str, scheme: str) -> tuple[str, bool]:
+    """What follows ``scheme://``, without the query; and whether it begins with a user and a password."""
+    bare = rest.partition("?")[0] if scheme in _WEB else _QUERY.sub("", rest)
+    first = bare.partition("/")[0]
+    user, at, _ = first.partition("@")
+    secret = bool(at) and (":" in user or scheme in _WEB)
+    # No bucket's name has a colon; and a secret may have a slash, unescaped.
+    return bare, secret or (":" in first and scheme in _WHOLE)
 
 
 def plain_name(name: str | Path) -> str:
@@ -68,9 +75,10 @@ def plain_name(name: str | Path) -> str:
         UserError: a URL that holds credentials, or one inside another (``zip://…::s3://…``).
     """
     text = str(name)
-    if not is_url(text):
+    match = _URL.match(text)
+    if not match:
         return text
-    if shown(_QUERY.sub("", text)) != (text.partition("?")[0] if scheme_of(text) in _WEB else _QUERY.sub("", text)):
+    if _bare(text[match.end() :], scheme_of(text))[1]:
         raise UserError(
             f"{shown(text)}: credentials do not belong in a URL, where others see them. Give them as the store's own "
             f"library takes them, e.g. for s3:// in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws/credentials."
