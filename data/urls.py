@@ -308,8 +308,8 @@ class UrlPath:
                 fs.put_file(str(file), path)
                 return
             fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-            fs.put_file(str(file), f"{path}.partial")
-            fs.mv(f"{path}.partial", path)
+            fs.put_file(str(file), f"{path}.put")
+            fs.mv(f"{path}.put", path)
 
     def get(self, file: Path) -> None:
         """Copy it to a local file."""

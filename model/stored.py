@@ -28,7 +28,7 @@ _MANIFEST = "manifest.jsonl"
 _DONE = re.compile(r"(\d{8}|joined)\.done\.json")
 _OURS = re.compile(
     r"(manifest\.jsonl|[0-9a-f]{16}/(stdin(\.gz|\.zst)?|\d{8}\.(rows|scores|rejected)\..*|(\d{8}|joined)\.done\.json))"
-    r"(\.partial)?"
+    r"(\.put)?"
 )
 _SCRATCH = "conflict-framing-"
 
