@@ -60,6 +60,9 @@ err = Console(stderr=True, emoji=False, highlight=False)
 
 _SHOWN = 30  # rows of a table in the terminal
 _FEW_FILES = 3  # that are named one by one above a report
+# What is written, and what is read with files beside it.
+_ON_DISK = ("annotations", "article", "audit", "against", "codebook", "html", "label_errors", "model", "output",
+            "parts", "picture", "plan_audit", "predictions", "queue", "teacher")  # fmt: skip
 _log_json = False  # whether standard error is for programs
 
 
@@ -73,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     # PyTorch takes its memory anew for every step; in huge pages, the system spends half the time on that.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     try:
+        _refuse_urls(options)
         status = options.run(options)
     except UserError as error:
         if options.debug:
@@ -104,6 +108,20 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         )
         sys.exit(EXIT_BUG)
     sys.exit(status)
+
+
+def _refuse_urls(options: Any) -> None:
+    """Refuse URLs where they would be taken for folders of that name: only 'predict' writes to stores."""
+    from conflict_framing.data.urls import is_url, shown
+
+    for name in set(_ON_DISK) - ({"output", "queue"} if options.run is _predict else set()):
+        given = getattr(options, name, None)
+        for value in given if isinstance(given, list) else [given]:
+            if value is not None and is_url(value):
+                raise UserError(
+                    f"{shown(value)}: expected a path on this machine, came a URL. Write here, or copy the file here. "
+                    f"(URLs are taken by 'predict' for inputs, --output and --queue, elsewhere for texts and corpora.)"
+                )
 
 
 def _is_full_disk(error: Exception) -> bool:
