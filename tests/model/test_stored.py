@@ -1,5 +1,6 @@
 """Jobs whose output is on a store: as on a disk, broken off anywhere, and never two in one."""
 
+import errno
 import gzip
 import hashlib
 import itertools
@@ -255,3 +256,17 @@ def test_the_memory_of_one_process_is_not_for_ray(store: Any, tmp_path: Path) ->
             run(given, output, engine=engine)
     assert not (tmp_path / "out.csv.partial").exists()
     assert digests(store) == {}
+
+
+def test_a_full_disk_is_that_of_this_machine(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: UrlPath, file: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(UrlPath, "put", full)
+        with pytest.raises(
+            UserError, match=f"No space left on the disk of {tempfile.gettempdir()}. No row was labelled"
+        ):
+            run("memory://in", "memory://out/out.csv")
+    assert run("memory://in", "memory://out/out.csv", resume=True).written == ROWS - 3
+    assert list(Path(tempfile.gettempdir()).iterdir()) == []
