@@ -4,7 +4,7 @@ A server of moto's on this machine plays S3. It is no part of the extra [dev], b
 for an older python-dateutil than constraints.txt has. In an environment of its own:
 
     pip install -e . s3fs "moto[s3]" flask flask-cors
-    python benchmarks/object_store.py
+    python benchmarks/object_store.py [--ray]
 """
 
 import argparse
@@ -24,27 +24,32 @@ import sys
 from pseudo import PseudoClassifier
 from conflict_framing.model import predict, shards
 predict.SHARD_ROWS, shards.WINDOW = 256, 64
-given, output, seconds = sys.argv[1:]
+given, output, seconds, ray = sys.argv[1:]
+engine = None
+if ray:
+    from conflict_framing.model.ray_engine import RayEngine
+
+    engine = RayEngine(PseudoClassifier, workers=2)
 options = predict.PredictOptions(adapt_priors=True, abstain_below=0.8)
 
 def tell(progress):
     print(progress.stage, flush=True)
 
 report = predict.predict_files(
-    PseudoClassifier(float(seconds)), [given], output, options=options, resume=True, on_progress=tell
+    PseudoClassifier(float(seconds)), [given], output, options=options, resume=True, engine=engine, on_progress=tell
 )
 print(report.read, report.written, report.rejected, report.resumed)
 """
 
 
-def start(given: str, output: str, seconds: float) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", WORK, given, output, str(seconds)]
+def start(given: str, output: str, seconds: float, ray: bool = False) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", WORK, given, output, str(seconds), "ray" if ray else ""]
     return subprocess.Popen(command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True)
 
 
-def finish(given: str, output: str) -> list[int]:
+def finish(given: str, output: str, ray: bool = False) -> list[int]:
     """Run to the end: rows read, written, rejected, and resumed."""
-    process = start(given, output, 0)
+    process = start(given, output, 0, ray)
     told = process.communicate()[0]
     if process.returncode:
         raise SystemExit(f"the run ended with status {process.returncode}")
@@ -56,11 +61,13 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=4000)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--ray", action="store_true", help="finish with --engine ray what was killed")
     options = parser.parse_args()
 
     import fsspec
     from moto.server import ThreadedMotoServer
 
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # for Ray's workers
     server = ThreadedMotoServer(port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -83,7 +90,7 @@ def main() -> None:
                 elif path.is_file():
                     path.unlink()
             chance = random.Random(options.seed)
-            for name in ("out.jsonl", "out.csv.gz", "out.tsv.zst"):
+            for name in ("out.jsonl",) if options.ray else ("out.jsonl", "out.csv.gz", "out.tsv.zst"):
                 read, written, rejected, _ = finish(str(here / "in"), str(here / name))
                 kills = resumed = 0
                 for _ in range(options.kills):
@@ -100,7 +107,7 @@ def main() -> None:
                     if store.exists(f"press/{name}"):
                         break
                 if not store.exists(f"press/{name}") or store.exists(f"press/{name}.partial/manifest.jsonl"):
-                    again = finish("s3://press/in", f"s3://press/{name}")
+                    again = finish("s3://press/in", f"s3://press/{name}", options.ray)
                     resumed = again[3]
                     if again[:3] != [read, written, rejected]:
                         raise SystemExit(f"{name}: counts differ: {again[:3]}, expected {[read, written, rejected]}")

@@ -6,6 +6,9 @@ manifest after the first, put when the shard's files are there; and the output i
 and put in one go. Instead of a lock, each job begun has a name, below which its objects are: whoever begins the
 output anew does not meet them, and who was overtaken finds another name in the manifest and puts nothing in place.
 Two that resume the same job do work twice and write the same.
+
+What a store keeps of an upload in parts that was broken off (S3) is no object, and is not removed here; a rule of the
+bucket does it (AbortIncompleteMultipartUpload).
 """
 
 import io
