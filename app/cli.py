@@ -64,6 +64,9 @@ err = Console(stderr=True, emoji=False, highlight=False)
 
 _SHOWN = 30  # rows of a table in the terminal
 _FEW_FILES = 3  # that are named one by one above a report
+# What is written, and what is read with files beside it.
+_ON_DISK = ("annotations", "article", "audit", "against", "codebook", "html", "label_errors", "model", "output",
+            "parts", "picture", "plan_audit", "predictions", "queue", "teacher")  # fmt: skip
 _log_json = False  # whether standard error is for programs
 
 
@@ -77,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     # PyTorch takes its memory anew for every step; in huge pages, the system spends half the time on that.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     try:
+        _refuse_urls(options)
         status = options.run(options)
     except UserError as error:
         if options.debug:
@@ -108,6 +112,20 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         )
         sys.exit(EXIT_BUG)
     sys.exit(status)
+
+
+def _refuse_urls(options: Any) -> None:
+    """Refuse URLs where they would be taken for folders of that name: only 'predict' writes to stores."""
+    from conflict_framing.data.urls import is_url, shown
+
+    for name in set(_ON_DISK) - ({"output", "queue"} if options.run is _predict else set()):
+        given = getattr(options, name, None)
+        for value in given if isinstance(given, list) else [given]:
+            if value is not None and is_url(value):
+                raise UserError(
+                    f"{shown(value)}: expected a path on this machine, came a URL. Write here, or copy the file here. "
+                    f"(URLs are taken by 'predict' for inputs, --output and --queue, elsewhere for texts and corpora.)"
+                )
 
 
 def _is_full_disk(error: Exception) -> bool:
@@ -825,6 +843,8 @@ def _add_predict(commands: Any) -> None:
 INPUT is text files (.txt, .md: articles, split into sentences), tables
 ({_FORMATS}), folders (all such files in them, at any
 depth), quoted patterns ('news/**/*.csv') or - for standard input. The name of --output says its format.
+Both may be URLs of stores that fsspec knows (s3://, gs://, az:// …); each needs its library (pip install s3fs,
+gcsfs, adlfs), which finds the credentials in the environment or a profile, never in the URL.
 Articles become rows with document, sentence, start, end (in characters), kind (headline, heading, body),
 outlet, date, place, text. Dateline (KYIV, May 3 (Agency) —) and byline (By Anna Rossi) are cut off; they tell
 place, outlet and, where the year is known, the date.
@@ -856,6 +876,7 @@ examples:
   conflict-framing predict news.csv --model runs/default --output sure.csv --max-error 0.05 --queue unsure.csv
   conflict-framing predict statements.csv --text-column statement --model runs/default --output labelled.parquet
   conflict-framing predict archive/ --model runs/default --output archive.parquet --resume --log-json 2> log.jsonl
+  conflict-framing predict 's3://bucket/press/*.jsonl.gz' --output s3://bucket/labelled.parquet --engine ray
   zcat big.jsonl.gz | conflict-framing predict - --format jsonl --model runs/default --output labelled.csv.gz
 """,
     )
@@ -911,6 +932,7 @@ examples:
 
 def _predict(options: Any) -> int:
     from conflict_framing.data.files import partial_of
+    from conflict_framing.data.urls import place_of
     from conflict_framing.model.predict import PredictOptions, check_paths, predict_files
 
     reading = PredictOptions(
@@ -923,7 +945,7 @@ def _predict(options: Any) -> int:
         abstain_below=options.abstain,
         max_error=options.max_error,
         adapt_priors=options.adapt_priors,
-        queue=Path(options.queue) if options.queue else None,
+        queue=place_of(options.queue) if options.queue else None,
         queue_size=options.queue_size,
         drift=not options.no_drift,
         runtime={name: getattr(options, name) for name in ("runtime", "device", "batch_size", "cascade")},
@@ -948,7 +970,7 @@ def _predict(options: Any) -> int:
                 classifier, options.input, options.output, **writing, engine=engine, on_progress=on_progress
             )
     except KeyboardInterrupt as stopped:
-        begun = partial_of(Path(options.output)).exists()
+        begun = partial_of(place_of(options.output)).exists()
         raise KeyboardInterrupt(f"{stopped} {_how_to_go_on()}" if begun else str(stopped)) from None
     if report.resumed:
         say(f"{report.resumed:,} of {report.read:,} rows had been labelled before.")

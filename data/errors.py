@@ -29,11 +29,15 @@ def renamed(error: UserError, path: str, name: str) -> UserError:
     return UserError(str(error).replace(path, name))
 
 
-class MissingExtraError(UserError, ImportError):
+class MissingLibraryError(UserError, ImportError):
+    """A library that only some need is not installed; the message names the command that installs it."""
+
+    def __init__(self, library: str, purpose: str, command: str) -> None:
+        super().__init__(f"{purpose} needs the library '{library}', which is not installed. Install it with: {command}")
+
+
+class MissingExtraError(MissingLibraryError):
     """A library of an optional extra is not installed; the message names the pip command."""
 
     def __init__(self, library: str, extra: str, purpose: str) -> None:
-        super().__init__(
-            f"{purpose} needs the library '{library}', which is not installed. "
-            f'Install it with: pip install "conflict-framing[{extra}]"'
-        )
+        super().__init__(library, purpose, f'pip install "conflict-framing[{extra}]"')

@@ -1,8 +1,11 @@
-"""Files that are there whole or not at all, also after a power cut."""
+"""Files that are there whole or not at all, also after a power cut; on disks and on stores."""
 
 import io
 import os
 from pathlib import Path
+from typing import overload
+
+from .urls import Place, UrlPath
 
 
 class SyncedFile(io.BufferedWriter):
@@ -29,12 +32,21 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def put_in_place(finished: Path, target: Path) -> None:
-    """Rename a finished, synced file of the same disk, in place of what stood there."""
+def put_in_place(finished: Path, target: Place) -> None:
+    """Rename a finished, synced file of the same disk, in place of what stood there; put it where that is a store."""
+    if isinstance(target, UrlPath):
+        target.put(finished)
+        return
     finished.replace(target)
     sync_folder(target.parent)
 
 
-def partial_of(path: Path) -> Path:
+@overload
+def partial_of(path: Path) -> Path: ...
+@overload
+def partial_of(path: UrlPath) -> UrlPath: ...
+@overload
+def partial_of(path: Place) -> Place: ...
+def partial_of(path: Place) -> Place:
     """What a file, or the folder of an unfinished job, is called until it is finished."""
     return path.with_name(path.name + ".partial")

@@ -26,6 +26,7 @@ from typing import IO, Any, Literal, Protocol, cast
 
 from .errors import UnreadableError, UserError
 from .files import SyncedFile
+from .urls import Place, is_url, open_url, plain_name, shown
 
 Format = Literal["text", "jsonl", "csv", "tsv", "parquet"]
 
@@ -79,29 +80,29 @@ class BadRow:
         return cls(error.path, 0, f"the whole file is left out: {at}{error.reason}", "")
 
 
-def compression_of(path: str | Path) -> str:
+def compression_of(path: str | Place) -> str:
     """``.gz``, ``.zst`` or nothing, as the file's name says (``.partial`` is no part of it)."""
-    suffix = Path(str(path).lower().removesuffix(".partial")).suffix
+    suffix = Path(shown(path).lower().removesuffix(".partial")).suffix
     return suffix if suffix in _COMPRESSIONS else ""
 
 
 def is_known(path: str | Path) -> bool:
     """Whether the name says one of the formats."""
-    return Path(str(path).lower().removesuffix(compression_of(path))).suffix in SUFFIXES
+    return Path(shown(path).lower().removesuffix(compression_of(path))).suffix in SUFFIXES
 
 
-def format_of(path: str | Path) -> Format:
+def format_of(path: str | Place) -> Format:
     """The format that a file's name says, the suffixes ``.gz`` and ``.zst`` aside.
 
     Raises:
         UserError: the suffix is none that this package reads or writes.
     """
-    name = str(path).lower().removesuffix(compression_of(path))
+    name = shown(path).lower().removesuffix(compression_of(path))
     suffix = Path(name).suffix
     if suffix not in SUFFIXES:
         known = ", ".join(sorted(SUFFIXES))
         raise UserError(
-            f"{path}: the format is read from the file's name, and {suffix or 'a name without suffix'} "
+            f"{shown(path)}: the format is read from the file's name, and {suffix or 'a name without suffix'} "
             f"is not one of {known} (each also with .gz or .zst). "
             f"Rename or convert the file."
         )
@@ -109,7 +110,7 @@ def format_of(path: str | Path) -> Format:
 
 
 def display_name(path: str | Path) -> str:
-    return "standard input" if str(path) == STDIN else str(path)
+    return "standard input" if str(path) == STDIN else shown(path)
 
 
 def require_file(path: str | Path) -> Path:
@@ -133,14 +134,18 @@ def require_file(path: str | Path) -> Path:
 def _open_bytes(path: str | Path) -> IO[bytes]:
     if str(path) == STDIN:
         return sys.stdin.buffer
-    require_file(path)
-    if compression_of(path) == ".gz":
-        return cast(IO[bytes], gzip.open(path, "rb"))
-    if compression_of(path) == ".zst":
+    name = plain_name(path)
+    there = is_url(name)
+    if not there:
+        require_file(name)
+    if compression_of(name) == ".gz":
+        return cast(IO[bytes], gzip.open(open_url(name) if there else name, "rb"))
+    stream = open_url(name) if there else cast(IO[bytes], open(name, "rb"))  # noqa: SIM115
+    if compression_of(name) == ".zst":
         import pyarrow  # unlike the library zstandard it notices a file that was cut off
 
-        return io.BufferedReader(pyarrow.CompressedInputStream(open(path, "rb"), "zstd"))
-    return open(path, "rb")
+        return io.BufferedReader(pyarrow.CompressedInputStream(stream, "zstd"))
+    return stream
 
 
 def _codec(encoding: str) -> str:
@@ -155,15 +160,15 @@ def _encoding_error(path: str | Path, encoding: str) -> UserError:
         begin = b"" if "16" in encoding or "32" in encoding else stream.read(_LOOKED_AT)
     if begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         packed = {".gz": "zcat", ".zst": "zstdcat"}.get(compression_of(path))
-        source = shlex.quote(str(path))
+        source = shlex.quote(shown(path))
         convert = f"{packed} {source} | iconv -f UTF-16 -t UTF-8" if packed else f"iconv -f UTF-16 -t UTF-8 {source}"
         return UnreadableError(
-            str(path),
+            shown(path),
             f"not {encoding}, but UTF-16 (it begins with its byte-order mark). Name it with --encoding utf-16 if all "
             f"inputs are, or convert the file: {convert} > converted{Path(path).suffix if not packed else ''}",
         )
     if b"\0" in begin:
-        return UnreadableError(str(path), f"not {encoding}, and it holds NUL bytes: this is a binary file, not text.")
+        return UnreadableError(shown(path), f"not {encoding}, and it holds NUL bytes: this is a binary file, not text.")
     with _open_bytes(path) as stream:
         for number, line in enumerate(stream, start=1):
             try:
@@ -171,14 +176,14 @@ def _encoding_error(path: str | Path, encoding: str) -> UserError:
             except UnicodeDecodeError as error:
                 byte = line[error.start]
                 return UnreadableError(
-                    str(path),
+                    shown(path),
                     f"not {encoding}: byte 0x{byte:02x} at position {offset + error.start} "
                     f"of the file. If the file has another encoding, name it: --encoding cp1252 "
                     f"(Windows), --encoding utf-16, --encoding iso-8859-1 …",
                     number,
                 )
             offset += len(line)
-    return UnreadableError(str(path), f"not {encoding}. If the file has another encoding, name it with --encoding.")
+    return UnreadableError(shown(path), f"not {encoding}. If the file has another encoding, name it with --encoding.")
 
 
 @contextmanager
@@ -219,9 +224,9 @@ def open_text(path: str | Path, encoding: str = "utf-8", newline: str | None = "
 def _damaged(path: str | Path, error: Exception) -> Exception:
     """Of an error while reading: whether the compressed file is at fault."""
     if not isinstance(error, OSError) or isinstance(error, gzip.BadGzipFile):
-        return UnreadableError(str(path), f"a damaged or cut-off gzip file ({error}).")
+        return UnreadableError(shown(path), f"a damaged or cut-off gzip file ({error}).")
     if compression_of(path) == ".zst" and error.errno is None:  # Arrow's errors have no number
-        return UnreadableError(str(path), f"a damaged or cut-off Zstandard file ({error}).")
+        return UnreadableError(shown(path), f"a damaged or cut-off Zstandard file ({error}).")
     return error
 
 
@@ -370,7 +375,7 @@ def _parquet_rows(path: str, first: int) -> Iterator[Row]:
             number += passed_over
             for values in batch.slice(passed_over).to_pylist():
                 number += 1
-                yield Row(values, path, number)
+                yield Row(values, display_name(path), number)
 
 
 @contextmanager
@@ -592,7 +597,7 @@ def write_jsonl(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer.close()
 
 
-def check_table_name(path: Path) -> Format:
+def check_table_name(path: Place) -> Format:
     """The format of a table that is to be written.
 
     Raises:

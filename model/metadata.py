@@ -2,12 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from ..data.files import SyncedFile, partial_of, put_in_place
+from ..data.urls import Place
 
 
-def metadata_file(output: Path) -> Path:
+@overload
+def metadata_file(output: Path) -> Path: ...
+@overload
+def metadata_file(output: Place) -> Place: ...
+def metadata_file(output: Place) -> Place:
     """``OUTPUT.meta.json``."""
     return output.with_name(output.name + ".meta.json")
 

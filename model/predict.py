@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from ..data.errors import UserError
 from ..data.files import SyncedFile, partial_of, put_in_place
 from ..data.inputs import find_inputs
 from ..data.tables import STDIN, arrow_type, check_table_name, format_of, open_writer
+from ..data.urls import Place, UrlPath, facts_of, is_url, place_of, same_object, scheme_of, shown
 from .abstain import Abstention
 from .backbone import file_sha256
 from .calibration import missing_calibration
@@ -29,7 +30,8 @@ from .metadata import metadata_file, metadata_notes, write_metadata
 from .priors import KeptPosteriors, PriorEstimate, adapt, estimate_priors
 from .queue import QUEUE_COLUMNS, Queue
 from .rows import ReadOptions, Source, Survey, survey_sources
-from .shards import SHARD_ROWS, Engine, JobFolder, Labeller, LocalEngine, ShardFiles, ShardRange
+from .shards import SHARD_ROWS, Engine, Job, JobFolder, Labeller, LocalEngine, ShardRange
+from .stored import StoredJob
 
 _MODEL_FILES = (".json", ".safetensors", ".onnx", ".txt", ".model", ".yaml")
 
@@ -54,14 +56,15 @@ class PredictOptions(ReadOptions):
     abstain_below: float | None = None
     max_error: float | None = None
     adapt_priors: bool = False
-    queue: Path | None = None
+    queue: Place | None = None
     queue_size: int = 1000
     drift: bool = True
     runtime: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self, inputs: Sequence[str | Path]) -> dict[str, Any]:
         queue = str(self.queue) if self.queue else None
-        return {"inputs": [str(path) for path in inputs], **asdict(self), "queue": queue, "runtime": dict(self.runtime)}
+        told = asdict(replace(self, queue=None))
+        return {"inputs": [shown(path) for path in inputs], **told, "queue": queue, "runtime": dict(self.runtime)}
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,8 @@ class PredictReport:
         left_out: names of the files that could not be used, with the reason; each is one rejected row.
     """
 
-    output: Path
-    rejected_file: Path
+    output: Place
+    rejected_file: Place
     read: int = 0
     written: int = 0
     rejected: int = 0
@@ -122,7 +125,7 @@ class PredictReport:
     abstained: int = 0
     abstention: Abstention | None = None
     void: list[str] = field(default_factory=list)
-    queue: Path | None = None
+    queue: Place | None = None
     queued: int = 0
     priors: PriorEstimate | None = None
     drift: Drift | None = None
@@ -183,7 +186,7 @@ def prediction_columns(prediction: Prediction) -> dict[str, Any]:
 def predict_files(
     classifier: CheckpointClassifier,
     inputs: Sequence[str | Path],
-    output: str | Path,
+    output: str | Place,
     *,
     options: PredictOptions | None = None,
     overwrite: bool = False,
@@ -203,12 +206,12 @@ def predict_files(
 
     What is done is kept in the folder ``<output>.partial`` (see ``shards``) until all is, and the output then
     appears at once. A job that was broken off, in whatever way, goes on with ``resume``; its output is that of
-    one that was not, byte for byte.
+    one that was not, byte for byte. Inputs and output may be URLs of stores (see ``urls``).
 
     Args:
         classifier: what labels.
-        inputs: files, folders, patterns; ``-`` is standard input.
-        output: its name says the format: .jsonl, .csv, .tsv (each also .gz or .zst) or .parquet.
+        inputs: files, folders, patterns, each also as a URL; ``-`` is standard input.
+        output: a path or a URL; its name says the format: .jsonl, .csv, .tsv (each also .gz or .zst) or .parquet.
         options: how to read, what to choose among.
         overwrite: replace an existing output, and begin an unfinished one anew.
         resume: go on with what was begun; begin where nothing was.
@@ -221,16 +224,21 @@ def predict_files(
         KeyboardInterrupt: Ctrl-C; its message tells what is kept.
     """
     options = options or PredictOptions()
-    output = Path(output)
+    output = place_of(output)
+    options = replace(options, queue=place_of(options.queue) if options.queue else None)
     report = PredictReport(output, _rejected_file(output))
     found = check_paths(inputs, output, options=options, overwrite=overwrite, resume=resume)
+    engine = engine or LocalEngine()
+    if engine.elsewhere:
+        _check_shared([*found, output])
     report.abstention = _abstention(classifier, options)
     report.cascade = classifier.cascade if options.among is None else None
     if options.adapt_priors and classifier.calibration is None:
         raise missing_calibration("--adapt-priors")
     probe = classifier.predict("A probe.", among=options.among)  # wrong labels in `among` fail before any work
-    output.parent.mkdir(parents=True, exist_ok=True)
-    folder = JobFolder(partial_of(output))
+    if isinstance(output, Path):
+        output.parent.mkdir(parents=True, exist_ok=True)
+    folder = _job_at(output)
     job = _job(classifier, inputs, found, options, probe)
     try:
         with _kept(folder):
@@ -239,7 +247,7 @@ def predict_files(
             report.resumed = folder.rows_done
             report.articles, report.without_year = survey.articles, survey.without_year
             report.without_date, report.left_out = survey.without_date, survey.left_out
-            task.label(engine or LocalEngine())
+            task.label(engine)
             if _facts_of_inputs(found) != job["inputs"]:
                 raise UserError(
                     "An input was changed while it was read. Nothing was put in place; start again with --overwrite."
@@ -253,6 +261,11 @@ def predict_files(
 
 
 # --- the job -------------------------------------------------------------------------------------
+
+
+def _job_at(output: Place) -> Job:
+    """The job, begun or not, of an output."""
+    return StoredJob(partial_of(output)) if isinstance(output, UrlPath) else JobFolder(partial_of(output))
 
 
 def _job(
@@ -288,8 +301,12 @@ def _version() -> str:
 
 def _facts_of_inputs(found: Sequence[str]) -> dict[str, Any]:
     """What changes when a file does. The content is not hashed: that would read everything once more."""
-    facts: dict[str, Any] = {}
+    urls = [name for name in found if is_url(name)]
+    facts: dict[str, Any] = dict.fromkeys(map(shown, found))  # in order
+    facts |= dict(zip(map(shown, urls), facts_of(urls), strict=True))
     for name in found:
+        if is_url(name):
+            continue
         if name == STDIN:
             facts[name] = {}  # its copy is part of the job
             continue
@@ -301,8 +318,8 @@ def _facts_of_inputs(found: Sequence[str]) -> dict[str, Any]:
 
 
 def _open_job(
-    output: Path,
-    folder: JobFolder,
+    output: Place,
+    folder: Job,
     job: Mapping[str, Any],
     found: Sequence[str],
     options: PredictOptions,
@@ -311,18 +328,17 @@ def _open_job(
     on_progress: OnProgress,
 ) -> tuple[list[Source], Survey]:
     """Take up an unfinished job, or begin one: its sources, and what is in them."""
-    if folder.path.is_dir():
+    if folder.exists:
         folder.lock()
         if resume and folder.has_begun:
             survey = folder.resume(job)
             if not folder.joined:  # later, what stands there is ours
                 _check_targets(output, options, folder.overwrite)
-            return survey.usable([Source.of(name, options, folder.path) for name in found]), survey
+            return survey.usable([Source.of(name, options, folder.spool) for name in found]), survey
     folder.remove()  # of an older job, or of one that ended before it began
-    folder.path.mkdir()
-    folder.lock()
+    folder.create()
     try:
-        sources = [Source.of(name, options, folder.path) for name in found]
+        sources = [Source.of(name, options, folder.spool) for name in found]
         survey = survey_sources(sources, options, lambda rows: on_progress(Progress("survey", rows)))
         folder.begin(job, survey, SHARD_ROWS, overwrite)
     except BaseException:  # nothing was labelled yet
@@ -332,7 +348,7 @@ def _open_job(
 
 
 @contextmanager
-def _kept(folder: JobFolder) -> Iterator[None]:
+def _kept(folder: Job) -> Iterator[None]:
     """Say what is kept when a job is broken off."""
 
     def kept() -> str:
@@ -346,7 +362,7 @@ def _kept(folder: JobFolder) -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise UserError(
-            f"No space left on the disk of {folder.path}. {kept()} Free some space, then give the same command "
+            f"No space left on the disk of {folder.disk}. {kept()} Free some space, then give the same command "
             f"with --resume."
         ) from None
     except KeyboardInterrupt:
@@ -360,23 +376,25 @@ class _Task:
     classifier: CheckpointClassifier
     options: PredictOptions
     report: PredictReport
-    folder: JobFolder
+    folder: Job
     on_progress: OnProgress
     sources: list[Source]
     survey: Survey
 
     def __post_init__(self) -> None:
         self.kind = format_of(self.report.output)
-        self.files = ShardFiles(self.folder.path, "parquet" if self.kind == "parquet" else "jsonl", self.survey.columns)
+        self.files = self.folder.shards("parquet" if self.kind == "parquet" else "jsonl", self.survey.columns)
         self.labeller = Labeller(self.classifier, self.options.text_column, self.options.among)
         self.shards = -(-self.survey.rows // self.folder.shard_rows)
         # Whole files, in the folder until all of them are; on the disk of where they belong.
-        self.finished = [
+        self.finished: list[tuple[Path, Place]] = [
             (self.folder.finished / target.name, target)
             for target in (self.report.rejected_file, metadata_file(self.report.output), self.report.output)
         ]
         if self.options.queue:
-            self.finished.insert(0, (partial_of(self.options.queue), self.options.queue))
+            queue = self.options.queue
+            here = partial_of(queue) if isinstance(queue, Path) else self.folder.finished / f"queue.{queue.name}"
+            self.finished.insert(0, (here, queue))
 
     def _tell(self, stage: Literal["label", "join"], rows: int, rejected: int) -> None:
         done = len(self.folder.entries)
@@ -458,8 +476,9 @@ class _Task:
         self._join_rejected(folder.finished / report.rejected_file.name)
         if self.options.queue:
             report.queue, report.queued = self.options.queue, len(queue)
-            self.options.queue.parent.mkdir(parents=True, exist_ok=True)
-            queue.write(partial_of(self.options.queue), self._queue_types())
+            queue_file = self.finished[0][0]
+            queue_file.parent.mkdir(parents=True, exist_ok=True)
+            queue.write(queue_file, self._queue_types())
         report.drift = measure_drift(self.classifier, sample.items)
         if report.drift and report.drift.warning:
             report.void.append("the input differs from the training text")
@@ -489,8 +508,7 @@ class _Task:
         with SyncedFile(path) as joined:
             for shard in range(self.shards):
                 if self.folder.entries[shard].rejected:
-                    with self.files.paths(shard)[2].open("rb") as stream:
-                        shutil.copyfileobj(stream, joined)
+                    self.files.copy_rejected(shard, joined)
 
     def _queue_types(self) -> dict[str, Any]:
         """The types of the rows' columns as the shards keep them: JSON has no dates and the like."""
@@ -551,7 +569,7 @@ def _free_names(columns: Mapping[str, Any], taken: Sequence[str]) -> dict[str, s
 
 def check_paths(
     inputs: Sequence[str | Path],
-    output: str | Path,
+    output: str | Place,
     *,
     options: PredictOptions,
     overwrite: bool = False,
@@ -566,25 +584,25 @@ def check_paths(
         UserError: an input is missing, empty or of no known format, the output exists or is of none,
             options contradict each other, or an unfinished job is there and nobody said what to do with it.
     """
-    output = Path(output)
+    output = place_of(output)
     if format_of(output) == "text":
         raise UserError(f"{output}: predictions are rows; name the output .jsonl, .csv, .tsv or .parquet.")
     check_table_name(output)
     _check_options(options)
     if options.queue:
         check_table_name(options.queue)
-        if options.queue.absolute() == output.absolute():
+        if _same(options.queue, output):
             raise UserError(f"{options.queue} is the output too. Name another --queue.")
     if overwrite and resume:
         raise UserError("--resume goes on with what was begun, --overwrite begins anew. Give one of them.")
-    written = [output, *([options.queue] if options.queue else [])]
+    written: list[Place] = [output, *([options.queue] if options.queue else [])]
     ours = [*written, _rejected_file(output)]
     found = find_inputs(inputs, any_format=options.input_format is not None, leave_out=ours)
     for source in found:
         if source == STDIN:
             continue
         for path in ours:
-            if path.exists() and path.samefile(source):
+            if _is_input(path, source):
                 option = "--queue" if path == options.queue else "--output"
                 raise UserError(f"{path} is an input too, and would be lost. Name another {option}.")
         if options.input_format is None:
@@ -592,8 +610,8 @@ def check_paths(
     kinds = {options.input_format or ("text" if source == STDIN else format_of(source)) for source in found}
     if options.outlet and "text" not in kinds:
         raise UserError(OUTLET_OF_TABLES)
-    folder = JobFolder(partial_of(output))
-    if folder.path.exists() and not folder.is_ours:
+    folder = _job_at(output)
+    if folder.exists and not folder.is_ours:
         raise UserError(f"{folder.path} exists, and is no unfinished work of this command. Move it away.")
     if folder.has_begun and resume:
         return found
@@ -606,7 +624,7 @@ def check_paths(
     return found
 
 
-def _check_targets(output: Path, options: PredictOptions, overwrite: bool) -> None:
+def _check_targets(output: Place, options: PredictOptions, overwrite: bool) -> None:
     """Refuse to replace what is there."""
     for path in (output, _rejected_file(output), metadata_file(output)):
         if path.exists() and not overwrite:
@@ -632,5 +650,26 @@ def _check_options(options: PredictOptions) -> None:
         raise UserError("--queue takes the rows that are abstained from. Say which with --abstain or --max-error.")
 
 
-def _rejected_file(output: Path) -> Path:
+def _same(one: Place, other: Place) -> bool:
+    if isinstance(one, UrlPath) or isinstance(other, UrlPath):
+        return isinstance(one, UrlPath) and isinstance(other, UrlPath) and same_object(one.url, other.url)
+    return one.absolute() == other.absolute()
+
+
+def _is_input(path: Place, source: str) -> bool:
+    """Whether what is there is an input."""
+    if isinstance(path, UrlPath) or is_url(source):
+        return isinstance(path, UrlPath) and is_url(source) and same_object(path.url, source)
+    return path.exists() and path.samefile(source)
+
+
+def _check_shared(places: Sequence[str | Place]) -> None:
+    """Refuse what other processes do not see."""
+    for place in places:
+        url = place.url if isinstance(place, UrlPath) else str(place)
+        if scheme_of(url) == "memory":
+            raise UserError(f"{shown(url)}: the memory of one process, which the workers of --engine ray do not share.")
+
+
+def _rejected_file(output: Place) -> Place:
     return output.with_name(output.name + ".rejected.jsonl")

@@ -3,7 +3,9 @@
 The driver hands out ranges of shards, a few at a time; actors that each hold a classifier read the rows of a
 range themselves, label them and write the shards. So no row passes through the driver, no more ranges are under
 way than there are actors to work on them, and an actor that dies costs one range, which Ray gives to the next.
-On several machines, the inputs and the output's folder must be on storage that all of them share.
+On several machines, the inputs and the output must be on storage that all of them share: a disk, or a store (URLs).
+A range is read from the beginning of the file that it is in (Parquet passes over whole row groups), so many files of
+some 100,000 rows suit it better than one of millions.
 """
 
 import os
@@ -13,7 +15,7 @@ from typing import Any
 
 from ..data.errors import MissingExtraError, UserError
 from .classifier import CheckpointClassifier
-from .shards import Labeller, OnRows, ShardEntry, ShardFiles, ShardRange
+from .shards import Labeller, OnRows, ShardEntry, ShardRange, Shards
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,12 @@ class RayEngine:
     cpus: float = 1
     longest: int = 1
 
+    @property
+    def elsewhere(self) -> bool:
+        return True
+
     def __call__(
-        self, ranges: Iterable[ShardRange], labeller: Labeller, files: ShardFiles, on_rows: OnRows
+        self, ranges: Iterable[ShardRange], labeller: Labeller, files: Shards, on_rows: OnRows
     ) -> Iterator[ShardEntry]:
         """See ``shards.label_here``; shards come as they are finished, and progress with them.
 
@@ -89,7 +95,7 @@ class _Worker:
         load: Callable[[], CheckpointClassifier],
         text_column: str,
         among: Any,
-        files: ShardFiles,
+        files: Shards,
         ranges: list[ShardRange],
     ) -> None:
         self._labeller = Labeller(load(), text_column, among)

@@ -5,6 +5,7 @@ import itertools
 import json
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from ..data.articles import Article, article_rows, parse_article
 from ..data.errors import UnreadableError, UserError, renamed
-from ..data.files import SyncedFile, put_in_place
+from ..data.files import SyncedFile, partial_of, put_in_place
 from ..data.inputs import find_inputs
 from ..data.sentences import split_sentences
 from ..data.tables import (
@@ -28,6 +29,7 @@ from ..data.tables import (
     read_table,
     text_pieces,
 )
+from ..data.urls import Place, UrlPath, shown
 
 _INT64 = 2**63
 _EVERY = 1024  # rows between two reports of progress
@@ -59,7 +61,7 @@ class Source:
     """One input that can be read again: a file, or standard input in a file.
 
     Attributes:
-        path: where it is read.
+        path: where it is read; may be a URL.
         name: what it is called in rows and errors.
         left_out: why it cannot be used; it then counts as one row, which is rejected. Empty where it can.
     """
@@ -70,7 +72,7 @@ class Source:
     left_out: str = ""
 
     @classmethod
-    def of(cls, name: str, reading: ReadOptions, spool: Path) -> "Source":
+    def of(cls, name: str, reading: ReadOptions, spool: Place) -> "Source":
         """The source of a file, or of standard input, which is copied into the folder ``spool`` first.
 
         A copy that is there already is taken: it is that of the job which is resumed.
@@ -79,11 +81,11 @@ class Source:
             UserError: a file's name says no format, or standard input is empty.
         """
         if name != STDIN:
-            return cls(name, name, reading.input_format or format_of(name))
+            return cls(name, shown(name), reading.input_format or format_of(name))
         kind = reading.input_format or "text"
         copies = [spool / f"stdin{suffix}" for suffix in ("", ".gz", ".zst")]
         copy = next((path for path in copies if path.exists()), None) or _spool(copies[0])
-        return cls(str(copy), display_name(STDIN), kind)
+        return cls(copy.url if isinstance(copy, UrlPath) else str(copy), display_name(STDIN), kind)
 
     def rows(
         self, reading: ReadOptions, first: int = 0, on_article: Callable[[Article], None] = lambda article: None
@@ -107,7 +109,7 @@ class Source:
             else:
                 yield from read_table(self.path, encoding=reading.encoding, format=self.format, first=first)
         except UserError as error:
-            raise renamed(error, self.path, self.name) from None
+            raise renamed(error, shown(self.path), self.name) from None
 
     def _sentences(self, reading: ReadOptions, on_article: Callable[[Article], None]) -> Iterator[Row]:
         pieces = text_pieces(self.path, reading.encoding)
@@ -131,17 +133,18 @@ def _text_last(values: dict[str, Any], column: str) -> dict[str, Any]:
     return {**values, column: text}
 
 
-def _spool(copy: Path) -> Path:
-    partial = copy.with_name(copy.name + ".partial")
-    with SyncedFile(partial) as stream:
-        shutil.copyfileobj(sys.stdin.buffer, stream)
-    with partial.open("rb") as written:
-        begin = written.read(4)
-    if not begin:
-        raise UserError("standard input is empty.")
-    suffix = ".gz" if begin[:2] == b"\x1f\x8b" else ".zst" if begin == b"\x28\xb5\x2f\xfd" else ""
-    copy = copy.with_name(copy.name + suffix)
-    put_in_place(partial, copy)
+def _spool(copy: Place) -> Place:
+    with tempfile.TemporaryDirectory() as scratch:
+        partial = Path(scratch) / copy.name if isinstance(copy, UrlPath) else partial_of(copy)
+        with SyncedFile(partial) as stream:
+            shutil.copyfileobj(sys.stdin.buffer, stream)
+        with partial.open("rb") as written:
+            begin = written.read(4)
+        if not begin:
+            raise UserError("standard input is empty.")
+        suffix = ".gz" if begin[:2] == b"\x1f\x8b" else ".zst" if begin == b"\x28\xb5\x2f\xfd" else ""
+        copy = copy.with_name(copy.name + suffix)
+        put_in_place(partial, copy)
     return copy
 
 
@@ -351,7 +354,7 @@ def read_texts(inputs: Sequence[str | Path], reading: ReadOptions) -> Iterator[s
 def read_documents(inputs: Sequence[str | Path], reading: ReadOptions) -> Iterator[tuple[str, str | None]]:
     """As ``read_texts``, each sentence with its document: the text file, or the value in the column ``document``."""
     for name in find_inputs(inputs, any_format=reading.input_format is not None):
-        source = Source(name, name, reading.input_format or format_of(name))
+        source = Source(name, shown(name), reading.input_format or format_of(name))
         if source.format != "text":
             survey_sources([source], reading)
         for row in usable_rows([source], reading):

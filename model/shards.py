@@ -1,10 +1,10 @@
 """A job in shards: so many input rows each, finished one after another, kept in a folder until all are.
 
-A shard is a few files: the rows as they came, what the model says of them, and the rows that cannot be labelled.
-They are put in place by renaming, and only then does a line of the manifest say that the shard is done; so a
-job that was broken off at any point goes on after the last such line. What follows from all rows together (label
-shares, drift, the queue, the output itself) is made from the shards at the end, and comes out the same whether
-the job was broken off or not.
+A shard is a few files: the rows as they came, what the model says of them, and the rows that cannot be
+labelled. They are put in place by renaming, and only then does a line of the manifest say that the shard is
+done; so a job that was broken off at any point goes on after the last such line. ``stored`` does the same on a
+store. What follows from all rows together (label shares, drift, the queue, the output itself) is made from the
+shards at the end, and comes out the same whether the job was broken off or not.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ import numpy.typing as npt
 from ..data.errors import UserError
 from ..data.files import SyncedFile, put_in_place, sync_folder
 from ..data.tables import BadRow, Row, open_writer, read_table, write_jsonl
+from ..data.urls import Place
 from .classifier import WINDOW, CheckpointClassifier
 from .priors import document_blocks
 from .rows import ReadOptions, Source, Survey, usable_rows
@@ -102,13 +104,43 @@ class ShardEntry:
     rejected: int
 
 
+ShardKind = Literal["jsonl", "parquet"]
+"""What the rows of shards are kept in: what loses nothing on the way to the output's format."""
+
+
+class Shards(Protocol):
+    """Where the shards of a job stand, and how to write and read them."""
+
+    def write(self, shard: int, windows: Iterable[Labelled]) -> ShardEntry:
+        """Write one shard, window by window; it is in place, and lasts, when this returns."""
+
+    def read_windows(self, shard: int) -> Iterator[tuple[list[dict[str, Any]], Scores]]:
+        """Rows and scores of a shard, ``WINDOW`` at a time.
+
+        Raises:
+            UserError: there are not as many of the one as of the other.
+        """
+
+    def read_scores(self, shard: int) -> Scores: ...
+
+    def copy_rejected(self, shard: int, stream: IO[bytes]) -> None:
+        """Write the shard's rejected rows, of which there must be some, to a stream."""
+
+    def damaged(self, what: str) -> UserError: ...
+
+
 @dataclass(frozen=True)
 class ShardFiles:
-    """Where a shard stands, and how to write and read it."""
+    """Shards in a folder.
+
+    Attributes:
+        called: how errors call the folder, where that is not its path.
+    """
 
     folder: Path
-    kind: Literal["jsonl", "parquet"]
+    kind: ShardKind
     columns: Mapping[str, Any]
+    called: str = ""
 
     def paths(self, shard: int) -> tuple[Path, Path, Path]:
         """Of rows, scores and rejected rows; the last only where there are any."""
@@ -118,7 +150,7 @@ class ShardFiles:
         return rows, scores, rejected
 
     def write(self, shard: int, windows: Iterable[Labelled]) -> ShardEntry:
-        """Write one shard, window by window; its files are all in place, on the disk, when this returns."""
+        """See ``Shards``."""
         finals = self.paths(shard)
         partials = [path.with_name(path.name + ".partial") for path in finals]
         writer = open_writer(partials[0], self.kind, self.columns)
@@ -129,7 +161,9 @@ class ShardFiles:
             scores.append(window.scores)
             rejected += window.rejected
         if not scores:
-            raise UserError(f"{self.folder}: an input has fewer rows than at first. Start again with --overwrite.")
+            raise UserError(
+                f"{self.called or self.folder}: an input has fewer rows than at first. Start again with --overwrite."
+            )
         writer.close()
         with SyncedFile(partials[1]) as stream, io.BytesIO() as array:
             # Writing to a file itself, NumPy would not say that the disk is full.
@@ -145,11 +179,7 @@ class ShardFiles:
         return ShardEntry(shard, written + len(rejected), written, len(rejected))
 
     def read_windows(self, shard: int) -> Iterator[tuple[list[dict[str, Any]], Scores]]:
-        """Rows and scores of a shard, ``WINDOW`` at a time.
-
-        Raises:
-            UserError: there are not as many of the one as of the other.
-        """
+        """See ``Shards``."""
         scores = self.read_scores(shard)
         table = read_table(self.paths(shard)[0], format=self.kind)
         rows = (row.values for row in table if isinstance(row, Row))
@@ -166,8 +196,14 @@ class ShardFiles:
         scores: Scores = np.load(self.paths(shard)[1], allow_pickle=False)
         return scores
 
+    def copy_rejected(self, shard: int, stream: IO[bytes]) -> None:
+        with self.paths(shard)[2].open("rb") as rejected:
+            shutil.copyfileobj(rejected, stream)
+
     def damaged(self, what: str) -> UserError:
-        return UserError(f"{self.folder}: {what}. Something else changed the folder; start again with --overwrite.")
+        return UserError(
+            f"{self.called or self.folder}: {what}. Something else changed the folder; start again with --overwrite."
+        )
 
 
 @dataclass(frozen=True)
@@ -182,7 +218,7 @@ class ShardRange:
     reading: ReadOptions
 
     def label(
-        self, labeller: Labeller, files: ShardFiles, on_rows: OnRows = lambda read, rejected: None
+        self, labeller: Labeller, files: Shards, on_rows: OnRows = lambda read, rejected: None
     ) -> Iterator[ShardEntry]:
         """Label and write the shards, in order; ``on_rows`` is called after each window."""
         rows = usable_rows(self.sources, self.reading, self.counts, self.first * self.size)
@@ -200,13 +236,17 @@ class Engine(Protocol):
 
     Attributes:
         longest: shards of a range, at most; None where one range may be all.
+        elsewhere: whether it labels in other processes, which do not see this one's memory.
     """
 
     @property
     def longest(self) -> int | None: ...
 
+    @property
+    def elsewhere(self) -> bool: ...
+
     def __call__(
-        self, ranges: Iterable[ShardRange], labeller: Labeller, files: ShardFiles, on_rows: OnRows
+        self, ranges: Iterable[ShardRange], labeller: Labeller, files: Shards, on_rows: OnRows
     ) -> Iterator[ShardEntry]: ...
 
 
@@ -214,9 +254,10 @@ class LocalEngine:
     """Labels one range after another in this process."""
 
     longest = None
+    elsewhere = False
 
     def __call__(
-        self, ranges: Iterable[ShardRange], labeller: Labeller, files: ShardFiles, on_rows: OnRows
+        self, ranges: Iterable[ShardRange], labeller: Labeller, files: Shards, on_rows: OnRows
     ) -> Iterator[ShardEntry]:
         for shards in ranges:
             yield from shards.label(labeller, files, on_rows)
@@ -231,32 +272,43 @@ def _told(windows: Iterator[Labelled], on_rows: OnRows) -> Iterator[Labelled]:
         on_rows(read, rejected)
 
 
-# --- the folder ----------------------------------------------------------------------------------
+# --- the job -------------------------------------------------------------------------------------
 
 
-class JobFolder:
-    """``OUTPUT.partial``: the manifest, the shards, and in ``finished`` what is about to be put in place.
+class Job(ABC):
+    """What was to be done, and what of it is done, where it outlasts the process: the manifest and the shards.
 
     The manifest's first line tells the job (model, options, inputs) and the survey of the inputs; each further
     line is that of a shard, or says that the output was joined.
+
+    Attributes:
+        path: ``OUTPUT.partial``.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self) -> None:
         self.entries: dict[int, ShardEntry] = {}
         self.joined = False
         self.overwrite = False
         self.shard_rows = SHARD_ROWS
-        self._stream: IO[bytes] | None = None
-        self._lock: IO[bytes] | None = None
 
     @property
-    def manifest(self) -> Path:
-        return self.path / "manifest.jsonl"
+    @abstractmethod
+    def path(self) -> Place: ...
 
     @property
+    @abstractmethod
     def finished(self) -> Path:
-        return self.path / "finished"
+        """A folder on this machine, for what is about to be put in place."""
+
+    @property
+    @abstractmethod
+    def spool(self) -> Place:
+        """Where a copy of standard input is kept."""
+
+    @property
+    @abstractmethod
+    def disk(self) -> Path:
+        """A folder on the disk that fills up."""
 
     @property
     def rows_done(self) -> int:
@@ -266,34 +318,57 @@ class JobFolder:
     def rejected(self) -> int:
         return sum(entry.rejected for entry in self.entries.values())
 
+    @property
+    @abstractmethod
+    def exists(self) -> bool: ...
+
+    @property
+    @abstractmethod
+    def has_begun(self) -> bool:
+        """Whether there is anything to go on with."""
+
+    @property
+    @abstractmethod
+    def is_ours(self) -> bool:
+        """Whether all that is in it is what this class puts there, so that nobody's own folder is removed."""
+
+    @abstractmethod
+    def shards(self, kind: ShardKind, columns: Mapping[str, Any]) -> Shards:
+        """Where its shards stand."""
+
+    @abstractmethod
     def lock(self) -> None:
         """Keep other processes out until this one ends, however it ends.
 
         Raises:
             UserError: another process works there.
         """
-        try:
-            import fcntl
-        except ImportError:  # Windows
-            return
-        self._lock = (self.path / "lock").open("wb")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            raise UserError(
-                f"{self.path}: another process is at work on this output. Wait for it, or stop it."
-            ) from None
 
-    @property
-    def has_begun(self) -> bool:
-        """Whether there is anything to go on with."""
-        return self.manifest.exists()
+    @abstractmethod
+    def create(self) -> None:
+        """Make the place for it."""
 
-    @property
-    def is_ours(self) -> bool:
-        """Whether all that is in it is what this class puts there, so that nobody's own folder is removed."""
-        return self.path.is_dir() and all(_OURS.fullmatch(path.name) for path in self.path.iterdir())
+    @abstractmethod
+    def close(self) -> None: ...
+
+    @abstractmethod
+    def remove(self) -> None:
+        """Remove the folder; broken off in between, no process takes it for an unfinished job."""
+
+    @abstractmethod
+    def _write_head(self, head: dict[str, Any]) -> None: ...
+
+    @abstractmethod
+    def _append(self, told: Mapping[str, Any]) -> None:
+        """Add a line to the manifest, for good."""
+
+    @abstractmethod
+    def _read_head(self) -> dict[str, Any]:
+        """What the manifest's first line tells."""
+
+    @abstractmethod
+    def _read_entries(self) -> Iterator[dict[str, Any]]:
+        """What the others tell, as far as they are whole."""
 
     def begin(self, job: Mapping[str, Any], survey: Survey, shard_rows: int, overwrite: bool) -> None:
         """Write down what the job is, and whether it may replace an output."""
@@ -305,21 +380,7 @@ class JobFolder:
             "job": job,
             "survey": survey.to_json(),
         }
-        partial = self.manifest.with_name(self.manifest.name + ".partial")
-        with SyncedFile(partial) as stream:
-            stream.write(_line(head))
-        put_in_place(partial, self.manifest)
-        sync_folder(self.path.parent)
-
-    def _read_head(self) -> dict[str, Any]:
-        with self.manifest.open("rb") as stream:
-            head: dict[str, Any] = json.loads(stream.readline())
-        if head.get("manifest") != MANIFEST_VERSION:
-            raise UserError(
-                f"{self.path} was left by another version of this package. Finish it there, or start again with "
-                f"--overwrite."
-            )
-        return head
+        self._write_head(head)
 
     def resume(self, job: Mapping[str, Any]) -> Survey:
         """Take up what was done; a last line that was cut off in writing goes.
@@ -328,6 +389,11 @@ class JobFolder:
             UserError: the job is another one; the message tells in what.
         """
         head = self._read_head()
+        if head.get("manifest") != MANIFEST_VERSION:
+            raise UserError(
+                f"{self.path} was left by another version of this package. Finish it there, or start again with "
+                f"--overwrite."
+            )
         changes = list(_changes(head["job"], json.loads(json.dumps(job))))
         if changes:
             shown = "\n".join(f"  {change}" for change in changes[:20])
@@ -336,18 +402,11 @@ class JobFolder:
                 f"Give what it was begun with, or start again with --overwrite."
             )
         self.shard_rows, self.overwrite = head["shard_rows"], head["overwrite"]
-        with self.manifest.open("r+b") as stream:
-            whole = len(stream.readline())
-            for line in stream:
-                told = _parsed(line)
-                if told is None:
-                    break
-                whole += len(line)
-                if "joined" in told:
-                    self.joined = True
-                else:
-                    self.entries[told["shard"]] = ShardEntry(**told)
-            stream.truncate(whole)
+        for told in self._read_entries():
+            if "joined" in told:
+                self.joined = True
+            else:
+                self.entries[told["shard"]] = ShardEntry(**told)
         return Survey.from_json(head["survey"])
 
     def add(self, entry: ShardEntry) -> None:
@@ -359,12 +418,6 @@ class JobFolder:
         """Note that the files in ``finished`` are whole: from now on what stands in their places may be ours."""
         self._append({"joined": True})
         self.joined = True
-
-    def _append(self, told: Mapping[str, Any]) -> None:
-        if self._stream is None:
-            self._stream = self.manifest.open("ab", buffering=0)
-        self._stream.write(_line(told))
-        os.fsync(self._stream.fileno())
 
     def ranges(self, shards: int, longest: int | None = None) -> Iterator[tuple[int, int]]:
         """The shards that are not done, as ranges of at most ``longest`` consecutive ones."""
@@ -398,6 +451,98 @@ class JobFolder:
                 f"Nothing was put in place. Start again with --overwrite."
             )
 
+
+class JobFolder(Job):
+    """A job in a folder, with what is about to be put in place."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self._stream: IO[bytes] | None = None
+        self._lock: IO[bytes] | None = None
+
+    @property
+    def path(self) -> Path:
+        return self._path
+
+    @property
+    def spool(self) -> Path:
+        return self.path
+
+    @property
+    def disk(self) -> Path:
+        return self.path
+
+    @property
+    def manifest(self) -> Path:
+        return self.path / "manifest.jsonl"
+
+    @property
+    def finished(self) -> Path:
+        return self.path / "finished"
+
+    @property
+    def exists(self) -> bool:
+        return self.path.exists()
+
+    @property
+    def has_begun(self) -> bool:
+        return self.manifest.exists()
+
+    @property
+    def is_ours(self) -> bool:
+        return self.path.is_dir() and all(_OURS.fullmatch(path.name) for path in self.path.iterdir())
+
+    def shards(self, kind: ShardKind, columns: Mapping[str, Any]) -> ShardFiles:
+        return ShardFiles(self.path, kind, columns)
+
+    def lock(self) -> None:
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            return
+        self._lock = (self.path / "lock").open("wb")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise UserError(
+                f"{self.path}: another process is at work on this output. Wait for it, or stop it."
+            ) from None
+
+    def create(self) -> None:
+        self.path.mkdir()
+        self.lock()
+
+    def _write_head(self, head: dict[str, Any]) -> None:
+        partial = self.manifest.with_name(self.manifest.name + ".partial")
+        with SyncedFile(partial) as stream:
+            stream.write(line_of(head))
+        put_in_place(partial, self.manifest)
+        sync_folder(self.path.parent)
+
+    def _read_head(self) -> dict[str, Any]:
+        with self.manifest.open("rb") as stream:
+            head: dict[str, Any] = json.loads(stream.readline())
+        return head
+
+    def _read_entries(self) -> Iterator[dict[str, Any]]:
+        with self.manifest.open("r+b") as stream:
+            whole = len(stream.readline())
+            for line in stream:
+                told = parsed_line(line)
+                if told is None:
+                    break
+                whole += len(line)
+                yield told
+            stream.truncate(whole)
+
+    def _append(self, told: Mapping[str, Any]) -> None:
+        if self._stream is None:
+            self._stream = self.manifest.open("ab", buffering=0)
+        self._stream.write(line_of(told))
+        os.fsync(self._stream.fileno())
+
     def close(self) -> None:
         for stream in (self._stream, self._lock):
             if stream is not None:
@@ -405,7 +550,6 @@ class JobFolder:
         self._stream = self._lock = None
 
     def remove(self) -> None:
-        """Remove the folder; broken off in between, it is out of the way all the same."""
         self.close()
         remove_folder(self.path)
 
@@ -420,11 +564,11 @@ def remove_folder(path: Path) -> None:
         shutil.rmtree(out_of_the_way, ignore_errors=True)
 
 
-def _line(told: Mapping[str, Any]) -> bytes:
+def line_of(told: Mapping[str, Any]) -> bytes:
     return (json.dumps(told, ensure_ascii=False) + "\n").encode()
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
+def parsed_line(line: bytes) -> dict[str, Any] | None:
     with contextlib.suppress(ValueError):
         told = json.loads(line)
         if line.endswith(b"\n") and isinstance(told, dict):

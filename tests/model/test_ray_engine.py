@@ -14,6 +14,7 @@ from conflict_framing.model import predict as predict_module
 from conflict_framing.model.predict import PredictOptions, PredictReport, Progress, predict_files
 from conflict_framing.model.ray_engine import RayEngine
 from pseudo import PseudoClassifier
+from shared_store import load as load_with_store
 
 from ..conftest import tiny_rows, write_jsonl
 
@@ -78,6 +79,34 @@ def test_begun_here_finished_by_ray_though_a_worker_is_killed_the_files_are_the_
     told = files(folder, "ray.jsonl")
     assert len(told) == 3
     assert told == files(folder, "here.jsonl")
+
+
+def test_on_a_store_the_output_is_the_same_though_a_worker_is_killed(folder: Path) -> None:
+    run(folder, "here.jsonl", None)
+
+    def by_url(engine: RayEngine | None, **more: Any) -> PredictReport:
+        return predict_files(
+            PseudoClassifier(),  # type: ignore[arg-type]
+            [f"shared://{folder}/*.jsonl"],
+            f"shared://{folder.parent}/out/ray.jsonl",
+            options=PredictOptions(adapt_priors=True, abstain_below=0.8),
+            engine=engine,
+            **more,
+        )
+
+    def press(progress: Progress) -> None:
+        if progress.stage == "label" and progress.shard == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match="192 rows are done and kept"):
+        by_url(None, on_progress=press)
+    mark = folder.parent / "killed"
+    load: Any = partial(load_with_store, killed=mark)
+    assert by_url(RayEngine(load, workers=2, longest=2), resume=True).resumed == 192
+    assert mark.exists()
+    names = ["ray.jsonl", "ray.jsonl.meta.json", "ray.jsonl.rejected.jsonl"]
+    assert [path.name for path in sorted((folder.parent / "out").iterdir())] == names
+    assert (folder.parent / "out" / "ray.jsonl").read_bytes() == (folder.parent / "here.jsonl").read_bytes()
 
 
 def test_more_workers_than_processors_are_refused(folder: Path) -> None:
