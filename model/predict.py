@@ -17,7 +17,7 @@ from ..data.articles import OUTLET_OF_TABLES
 from ..data.errors import UserError
 from ..data.files import SyncedFile, partial_of, put_in_place
 from ..data.inputs import find_inputs
-from ..data.tables import STDIN, arrow_type, check_table_name, format_of, open_writer
+from ..data.tables import STDIN, arrow_type, check_table_name, format_of, free_names, open_writer
 from .abstain import Abstention
 from .backbone import file_sha256
 from .calibration import missing_calibration
@@ -411,10 +411,10 @@ class _Task:
             report.void.append("the probabilities were adapted to other label shares")
         threshold = report.abstention.threshold if report.abstention else None
         example = prediction_columns(Prediction.of(labels, np.zeros(len(labels), np.float32), False, None))
-        renamed = _free_names(self.survey.columns, list(example))
+        renamed = free_names(self.survey.columns, list(example))
         columns = {renamed[name]: type_ for name, type_ in self.survey.columns.items()}
         columns |= {name: arrow_type({type(value)}) for name, value in example.items()}
-        queue = Queue(self.options.queue_size, _free_names(self.survey.columns, QUEUE_COLUMNS))
+        queue = Queue(self.options.queue_size, free_names(self.survey.columns, QUEUE_COLUMNS))
         sample = Reservoir()
         writer = open_writer(folder.finished / report.output.name, self.kind, columns)
         for shard in range(self.shards):
@@ -518,19 +518,6 @@ def _model_facts(classifier: CheckpointClassifier) -> dict[str, Any]:
         "recipe": classifier.facts.recipe.get("name"),
         "corpus_fingerprint": classifier.facts.corpus_fingerprint,
     }
-
-
-def _free_names(columns: Mapping[str, Any], taken: Sequence[str]) -> dict[str, str]:
-    """The input's columns under names that neither the predictions nor other columns have."""
-    used = set(taken) | {name for name in columns if name not in taken}
-    renamed = {}
-    for name in columns:
-        new = name
-        while new in taken or (new != name and new in used):
-            new = f"input_{new}"
-        used.add(new)
-        renamed[name] = new
-    return renamed
 
 
 # --- what can be told from names ------------------------------------------------------------------

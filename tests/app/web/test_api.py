@@ -419,6 +419,22 @@ def test_a_table_of_articles_is_split_and_keeps_its_columns(client: Client) -> N
     assert (whole["articles"], whole["rows"]) == (0, 2)
 
 
+def test_columns_of_articles_whose_names_are_taken_are_renamed(client: Client) -> None:
+    # The letters of three articles are one; and of numbers in text, none can be subtracted.
+    own = {"article": "A", "paragraph": "1", "source": "feed", "source_type": "rss", "input_source": "kept"}
+    text = "Calm came back, the army said. Shells fell. Two died."
+    job = client.send_file("articles.jsonl", jsonl([{"text": text, **own}] * 3))
+    assert (job["articles"], job["notes"]) == (3, [])
+    found = [row["columns"] for row in client.http.get(f"/api/v1/jobs/{job['id']}/result").json()["rows"]]
+    assert [row["article"] for row in found] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert {row["paragraph"] for row in found} == {1}
+    assert [row["source"] for row in found] == ["the army", None, None] * 3
+    assert {(row["input_source_type"], row["input_article"], row["input_paragraph"]) for row in found} == {
+        ("rss", "A", "1")
+    }
+    assert {(row["input_source"], row["input_input_source"]) for row in found} == {("kept", "feed")}
+
+
 def test_many_sentences_are_not_asked_for_who_says_them(tiny: CheckpointClassifier, tmp_path: Path) -> None:
     app = create_app(tiny, annotations=tmp_path / "a.jsonl", limits=replace(SMALL, sourced_sentences=3))
     with TestClient(app, base_url="http://127.0.0.1") as http:
