@@ -358,6 +358,56 @@ def test_an_audit_must_be_whole_and_of_these_predictions(
     moved = path.rename(tmp_path / "moved.csv")
     with pytest.raises(UserError, match=r"copy it there, named after moved\.csv"):
         read_audit(moved, table)
-    (tmp_path / "moved.csv.meta.json").write_text("{}", "utf-8")
-    with pytest.raises(UserError, match="not the metadata of an audit"):
-        read_audit(moved, table)
+    for damaged in ("{}", "no json", "5", '{"audit": 5}', "[" * 100_000):
+        (tmp_path / "moved.csv.meta.json").write_text(damaged, "utf-8")
+        with pytest.raises(UserError, match="not the metadata of an audit"):
+            read_audit(moved, table)
+
+
+def test_an_audit_that_was_planned_by_version_1_counts(
+    predictions: tuple[PredictionTable, np.ndarray], tmp_path: Path
+) -> None:
+    table, truth = predictions
+    path = planned(table, tmp_path / "audit.csv")
+    filled(path, truth)
+    expected = read_audit(path, table)
+    told = json.loads(metadata_file(path).read_text("utf-8"))
+    # As commit b0d10fc wrote it: sentences were all that could be drawn.
+    del told["audit"]["unit"]
+    told["audit"]["version"] = 1
+    told["audit"]["strata"] = {
+        number: {"name": stratum["name"], "rows": stratum["units"], "drawn": stratum["drawn"]}
+        for number, stratum in told["audit"]["strata"].items()
+    }
+    metadata_file(path).write_text(json.dumps(told), "utf-8")
+    found = read_audit(path, table)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    np.testing.assert_array_equal(found.probabilities, expected.probabilities)
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"order": 5}, "order: Input should be a valid list"),
+        ({"order": []}, "order: List should have at least 1 item"),
+        ({"order": [[10**6, 1]]}, "order: expected rows from 1 to"),
+        ({"order": [[0, 1]]}, "order: expected rows from 1 to"),
+        ({"strata": {}}, "order: expected strata that stand in strata"),
+        ({"strata": {"1": {"units": 0}}}, "strata.1.units: Input should be greater"),
+        ({"strata": {"1": 5}}, "strata.1: Input should be"),
+        ({"unit": "word"}, "unit: Input should be 'sentence' or 'document'"),
+        ({"version": 3}, "version: Input should be 1 or 2"),
+        ({"rows": "many"}, "rows: Input should be a valid integer"),
+    ],
+)
+def test_damaged_metadata_is_told(
+    changed: dict[str, object], problem: str, predictions: tuple[PredictionTable, np.ndarray], tmp_path: Path
+) -> None:
+    table, truth = predictions
+    path = planned(table, tmp_path / "audit.csv")
+    filled(path, truth)
+    told = json.loads(metadata_file(path).read_text("utf-8"))
+    metadata_file(path).write_text(json.dumps({"audit": told["audit"] | changed}), "utf-8")
+    with pytest.raises(UserError, match=r"not the metadata of an audit\..*") as caught:
+        read_audit(path, table)
+    assert problem in str(caught.value)
