@@ -238,6 +238,6 @@ def panel_svg(pictures: Sequence[Picture], name: str, panel: int, theme: Theme) 
         Refused: there is no such picture.
     """
     for picture in pictures:
-        if picture.name == name and panel < len(picture.panels):
+        if picture.name == name and 0 <= panel < len(picture.panels):
             return str(picture.panel_svg(panel, *_INK[theme]))
     raise Refused(404, "no_such_picture", "There is no such picture for these groups.")

@@ -289,8 +289,9 @@ def test_pictures_are_without_script_in_the_colours_of_the_page(client: Client) 
             assert box and [float(side) for side in box.groups()] == pytest.approx(
                 [picture["width"], picture["height"]], abs=1
             )
-    answer = client.http.get(f"{base}/pictures/side_by_side/99.svg", params=asked)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "no_such_picture")
+    for panel in (99, -1, -100):
+        answer = client.http.get(f"{base}/pictures/side_by_side/{panel}.svg", params=asked)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "no_such_picture")
 
 
 def test_findings_are_downloaded(client: Client) -> None:
