@@ -220,9 +220,13 @@ def read_in(order: Order, limits: Limits) -> Taken:
                 raise _expands(order.name, limits)
             taken.rows += 1
     if not taken.rows:
-        why = f" The first problem: {taken.problems[0]}." if taken.problems else ""
-        raise Refused(422, "no_rows", f"{order.name}: no row with usable text in '{taken.text_column}'.{why}")
+        raise _no_rows(taken.text_column, taken, order)
     return taken
+
+
+def _no_rows(column: str, taken: Taken, order: Order) -> Refused:
+    why = f" The first problem: {taken.problems[0]}." if taken.problems else ""
+    return Refused(422, "no_rows", f"{order.name}: no row with usable text in '{column}'.{why}")
 
 
 def _expands(name: str, limits: Limits) -> Refused:
@@ -364,6 +368,8 @@ def _articles(
                 if written > limits.rows:
                     raise _too_many_rows(order, limits, "sentences")
                 yield {str(name)[:_LONGEST_NAME]: value for name, value in row.items()}
+        if not written:
+            raise _no_rows(column, taken, order)  # the sentences' own column is "text"
 
     return taken, rows()
 

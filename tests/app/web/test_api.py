@@ -436,6 +436,17 @@ def test_columns_of_articles_whose_names_are_taken_are_renamed(client: Client) -
     assert {(row["input_source"], row["input_input_source"]) for row in found} == {("kept", "feed")}
 
 
+def test_articles_that_are_all_set_aside_are_told_with_their_column(client: Client) -> None:
+    article = "It rained. It hailed. It snowed. " * 200
+    assert len(article) > SMALL.article_characters
+    failed = client.send_file("articles.jsonl", jsonl([{"body": article, "desk": desk} for desk in range(2)]))
+    assert failed["error"]["code"] == "no_rows"
+    assert failed["error"]["message"] == (
+        "articles.jsonl: no row with usable text in 'body'. The first problem: row 1: 6,600 characters, more than the "
+        "5,000 of an article."
+    )
+
+
 def test_many_sentences_are_not_asked_for_who_says_them(tiny: CheckpointClassifier, tmp_path: Path) -> None:
     app = create_app(tiny, annotations=tmp_path / "a.jsonl", limits=replace(SMALL, sourced_sentences=3))
     with TestClient(app, base_url="http://127.0.0.1") as http:
