@@ -1,5 +1,6 @@
 """A finished job's rows as findings: what can be grouped by, shares, claims against reports, audits."""
 
+import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -71,8 +72,8 @@ class JobFindings:
         Raises:
             Refused: no such column, too many groups, a model without error rates.
         """
-        key = (job.id, job.audit, tuple(by), date, bool(job.corrections))
         with self._lock:  # what is asked for twice at the same time is computed once
+            key = (job.id, job.audit, tuple(by), date, bool(job.corrections))
             if key not in self._kept:
                 self._kept[key] = self._refusing(job, lambda: self._find(job, result, by, date))
                 while len(self._kept) > _KEPT:
@@ -146,6 +147,13 @@ class JobFindings:
         """
         table = self._refusing(job, lambda: self.table(result, [], "", job.taken.text_column))
         return len(self._refusing(job, lambda: read_audit(path, table), path).rows)
+
+    def use_audit(self, job: Job, path: Path | None) -> None:
+        """Estimate from this audit from now on, or from none; the folder of the one before is deleted."""
+        with self._lock:  # nobody is reading it
+            before, job.audit = job.audit, path
+            if before:
+                shutil.rmtree(before.parent, ignore_errors=True)
 
     def forget(self, id: str) -> None:
         with self._lock:

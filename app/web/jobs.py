@@ -37,7 +37,7 @@ class Job:
     Attributes:
         session: whose it is; no other session is told that it exists.
         drift_warning: how the text differs from what the model was trained on; None until that is known.
-        audit: the file with labels of a random sample of the rows, its metadata beside it.
+        audit: the file with labels of a random sample of the rows, its metadata beside it, in a folder of their own.
         notes: what the reader must know besides.
         corrections: by row, the label that somebody gave, and ``annotation_ids`` its line in the file.
     """

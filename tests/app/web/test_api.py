@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -305,8 +306,17 @@ def test_findings_are_downloaded(client: Client) -> None:
     assert client.http.get(f"{base}/claims.csv").status_code == 404
 
 
+@pytest.fixture
+def kept_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where an application that is made after this keeps its files."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
 @pytest.mark.parametrize("by_document", [False, True])
-def test_an_audit_is_drawn_labelled_and_used(client: Client, by_document: bool, tiny: CheckpointClassifier) -> None:
+def test_an_audit_is_drawn_labelled_and_used(
+    kept_in: Path, client: Client, by_document: bool, tiny: CheckpointClassifier
+) -> None:
     job = client.send_file("news.jsonl", jsonl(archive()))
     base = f"/api/v1/jobs/{job['id']}"
     asked = {"by": "outlet", "half_width": 0.2, "by_document": by_document}
@@ -328,13 +338,16 @@ def test_an_audit_is_drawn_labelled_and_used(client: Client, by_document: bool, 
     writer.writeheader()
     writer.writerows(rows)
     filled = {**unfilled, "table": stream.getvalue()}
-    assert client.http.put(f"{base}/audit", json=filled).json() == {"labels": len(rows)}
+    for _ in range(2):
+        assert client.http.put(f"{base}/audit", json=filled).json() == {"labels": len(rows)}
+        assert len(list(kept_in.rglob("audit.csv"))) == 1  # one after another would fill the disk
     assert client.http.get(base).json()["audited"]
     told = client.http.get(f"{base}/shares", params={"by": "outlet"}).json()
     assert told["method"] == "audited" and told["told"].startswith("Audited")
     assert sum(group["audited_sentences"] for group in told["groups"]) == len(rows)
     assert all(one["low"] <= one["share"] <= one["high"] for one in told["groups"][0]["shares"].values())
     assert client.http.delete(f"{base}/audit").status_code == 204
+    assert not list(kept_in.rglob("audit.csv*"))
     assert client.http.get(f"{base}/shares", params={"by": "outlet"}).json()["method"] == "model-based"
 
 
