@@ -409,7 +409,10 @@ def write_audit(
                 found[place] = {ROW: place + 1, **kept, **own}
             place += 1
     order = _random_order(np.array(sorted(found)), table.documents if plan.by_document else None, plan.seed)
-    write_spreadsheet(output, [found[int(place)] for place in order])
+    # Files, and lines of JSON, may have different columns.
+    present = [name for name in _KEPT if any(name in row for row in found.values())]
+    columns = (ROW, *present, "text", LABEL, PROBABILITY, STRATUM)
+    write_spreadsheet(output, [{name: found[int(place)].get(name) for name in columns} for place in order])
     write_metadata(
         metadata_file(output),
         {

@@ -1,6 +1,7 @@
 import csv
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,8 @@ def save(path: Path, rows: list[dict[str, str]]) -> None:
         writer.writerows(rows)
 
 
-def planned(table: PredictionTable, path: Path, **more: Any) -> Path:
-    write_audit(plan_audit(table, ["outlet"], 0.08, **more), table, path)
+def planned(table: PredictionTable, path: Path, by: Sequence[str] = ("outlet",), **more: Any) -> Path:
+    write_audit(plan_audit(table, by, 0.08, **more), table, path)
     return path
 
 
@@ -123,6 +124,24 @@ def test_the_plan_takes_the_column_that_predict_was_told(tmp_path: Path) -> None
     table = read_predictions([path], ["outlet"])
     drawn = read_csv(planned(table, tmp_path / "audit.csv"))
     assert all(row["text"].removeprefix("'") == renamed[int(row["row"]) - 1]["statement"] for row in drawn)
+
+
+def test_predictions_of_several_files_may_have_other_columns(tmp_path: Path) -> None:
+    first, _ = predictions_file(tmp_path / "first.jsonl")
+    second, _ = predictions_file(tmp_path / "second.jsonl", seed=1)
+    lines = [json.loads(line) for line in second.read_text("utf-8").splitlines()]
+    for number, row in enumerate(lines):
+        row["id"] = f"s{number}"
+        del row["sentence"]
+    second.write_text("".join(json.dumps(row) + "\n" for row in lines), "utf-8")
+    for files in ([first, second], [second, first]):
+        table = read_predictions(files)
+        drawn = read_csv(planned(table, tmp_path / "audit.csv", by=[]))
+        assert list(drawn[0])[:4] == ["row", "id", "document", "sentence"]
+        of_second = [row for row in drawn if row["id"]]
+        assert 0 < len(of_second) < len(drawn)
+        assert all(row["document"] for row in drawn)
+        assert all(bool(row["sentence"]) != bool(row["id"]) for row in drawn)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
