@@ -72,14 +72,16 @@ class JobFindings:
         Raises:
             Refused: no such column, too many groups, a model without error rates.
         """
-        with self._lock:  # what is asked for twice at the same time is computed once
+        with job.lock:  # what is asked for twice at the same time is computed once, and other jobs do not wait for it
             key = (job.id, job.audit, tuple(by), date, bool(job.corrections))
-            if key not in self._kept:
-                self._kept[key] = self._refusing(job, lambda: self._find(job, result, by, date))
+            found = self._kept.get(key) or self._refusing(job, lambda: self._find(job, result, by, date))
+            with self._lock:
+                if job.folder.exists():  # else it was deleted meanwhile, and its findings go too
+                    self._kept[key] = found
+                    self._kept.move_to_end(key)
                 while len(self._kept) > _KEPT:
                     self._kept.popitem(last=False)
-            self._kept.move_to_end(key)
-            return self._kept[key]
+            return found
 
     def _find(self, job: Job, result: Result, by: Sequence[str], date: str) -> Findings:
         table = self.table(result, by, date, job.taken.text_column)
@@ -150,7 +152,7 @@ class JobFindings:
 
     def use_audit(self, job: Job, path: Path | None) -> None:
         """Estimate from this audit from now on, or from none; the folder of the one before is deleted."""
-        with self._lock:  # nobody is reading it
+        with job.lock:  # nobody is reading it
             before, job.audit = job.audit, path
             if before:
                 shutil.rmtree(before.parent, ignore_errors=True)
