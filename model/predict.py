@@ -566,6 +566,11 @@ def check_paths(
     kinds = {options.input_format or ("text" if source == STDIN else format_of(source)) for source in found}
     if options.outlet and "text" not in kinds:
         raise UserError(OUTLET_OF_TABLES)
+    if options.year and "text" not in kinds:
+        raise UserError(
+            "--year is for datelines of articles in files of their own; a table tells the date in a column (date). Of "
+            "a table with an article a row, make sentences with 'sources --year' first."
+        )
     folder = JobFolder(partial_of(output))
     if folder.path.exists() and not folder.is_ours:
         raise UserError(f"{folder.path} exists, and is no unfinished work of this command. Move it away.")
