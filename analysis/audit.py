@@ -11,12 +11,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import AliasChoices, BaseModel, Field, ValidationError, model_validator
 
-from ..data.codebook import normalise_label
+from ..data.codebook import describe_validation, normalise_label
 from ..data.errors import UserError
 from ..data.tables import BadRow, Row, check_table_name, read_table, write_spreadsheet
 from ..model.metadata import metadata_file, write_metadata
@@ -33,6 +34,7 @@ _LEAST = 40  # sentences of a group
 _TRUST = 0.5
 # Where the documents are too few for the wanted half-width: so near to the variance with every sentence labelled.
 _NEAR = 0.25
+_LONGEST_PROBLEM = 200  # characters
 
 
 HALF_WIDTH, DOCUMENTS, SENTENCES = "half-width", f"{FEWEST_AUDITED} documents", f"{_LEAST} sentences"
@@ -407,7 +409,10 @@ def write_audit(
                 found[place] = {ROW: place + 1, **kept, **own}
             place += 1
     order = _random_order(np.array(sorted(found)), table.documents if plan.by_document else None, plan.seed)
-    write_spreadsheet(output, [found[int(place)] for place in order])
+    # Files, and lines of JSON, may have different columns.
+    present = [name for name in _KEPT if any(name in row for row in found.values())]
+    columns = (ROW, *present, "text", LABEL, PROBABILITY, STRATUM)
+    write_spreadsheet(output, [{name: found[int(place)].get(name) for name in columns} for place in order])
     write_metadata(
         metadata_file(output),
         {
@@ -475,19 +480,19 @@ def read_audit(path: str | Path, table: PredictionTable, *, encoding: str = "utf
     if not rows:
         raise UserError(f"{path}: no rows in it.")
     _refuse_what_is_no_sample(path, list(rows[0].values))
-    order = _planned(path, table)
+    plan = _metadata(path)
+    order = _planned(path, plan, table)
     given = _labels_given(path, rows, table, order)
     if not given:
         raise UserError(f"{path}: the column '{LABEL}' is empty in all rows. Fill it with the labels' names first.")
     places = np.array([place for place, _ in order])
     strata = np.array([stratum for _, stratum in order])
-    whole = _metadata(path)["unit"] == "document"
-    units = table.documents[places - 1] if whole else places
+    units = table.documents[places - 1] if plan.unit == "document" else places
     answered = np.isin(places, list(given))
     answered &= ~np.isin(units, units[~answered])  # the documents that are labelled in part
     if not answered.any():
         raise UserError(f"{path}: no drawn document has labels for all its sentences. Fill at least one.")
-    sizes = _stratum_sizes(path)
+    sizes = {number: stratum.units for number, stratum in plan.strata.items()}
     rates = {stratum: len(np.unique(units[answered & (strata == stratum)])) / size for stratum, size in sizes.items()}
     return Audit(
         rows=places[answered] - 1,
@@ -517,7 +522,41 @@ def _refuse_what_is_no_sample(path: Path, names: Sequence[str]) -> None:
         )
 
 
-def _metadata(path: Path) -> Mapping[str, Any]:
+class _StratumFacts(BaseModel):
+    units: int = Field(ge=1, validation_alias=AliasChoices("units", "rows"))  # version 1 has "rows"
+
+
+class _AuditFacts(BaseModel):
+    """The section ``audit`` of ``<output>.meta.json``, as far as it is needed again.
+
+    Attributes:
+        version: of the section; 1 knows no documents that are drawn whole, and so no units.
+        rows: of the predictions.
+        order: row (from 1) and stratum of each drawn sentence, in the order in which they were to be labelled.
+    """
+
+    version: Literal[1, 2]
+    unit: Literal["sentence", "document"]
+    predictions: list[str] = []
+    rows: int
+    strata: dict[int, _StratumFacts]
+    order: Annotated[list[tuple[int, int]], Field(min_length=1)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_version_1(cls, told: Any) -> Any:
+        return {"unit": "sentence", **told} if isinstance(told, dict) and told.get("version") == 1 else told
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if not all(1 <= row <= self.rows for row, _ in self.order):
+            raise ValueError(f"order: expected rows from 1 to {self.rows}")
+        if not all(stratum in self.strata for _, stratum in self.order):
+            raise ValueError("order: expected strata that stand in strata")
+        return self
+
+
+def _metadata(path: Path) -> _AuditFacts:
     beside = metadata_file(path)
     if not beside.exists():
         raise UserError(
@@ -525,29 +564,23 @@ def _metadata(path: Path) -> Mapping[str, Any]:
             f"annotate: copy it there, named after {path.name}. {_WHY}"
         )
     try:
-        plan = json.loads(beside.read_text("utf-8"))["audit"]
-        if not {"rows", "unit", "strata", "order"} <= set(plan):
-            raise KeyError("rows, unit, strata, order")
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{beside}: not the metadata of an audit. Expected what --plan-audit wrote.") from None
-    return dict(plan)
+        return _AuditFacts.model_validate(json.loads(beside.read_text("utf-8"))["audit"])
+    except ValidationError as error:  # of thousands of rows each may be wrong
+        why = f" The first problem: {describe_validation(error).splitlines()[0].strip()[:_LONGEST_PROBLEM]}."
+    except (ValueError, KeyError, TypeError, RecursionError):  # lists in lists in lists
+        why = ""
+    raise UserError(f"{beside}: not the metadata of an audit. Expected what --plan-audit wrote.{why}")
 
 
-def _planned(path: Path, table: PredictionTable) -> list[tuple[int, int]]:
+def _planned(path: Path, plan: _AuditFacts, table: PredictionTable) -> list[tuple[int, int]]:
     """Row and stratum of each drawn sentence, in the order in which they were to be labelled."""
-    plan = _metadata(path)
-    if plan["rows"] != len(table):
+    if plan.rows != len(table):
         raise UserError(
-            f"{path}: this audit was drawn from {plan['rows']:,} rows of predictions, and {len(table):,} were given. "
+            f"{path}: this audit was drawn from {plan.rows:,} rows of predictions, and {len(table):,} were given. "
             f"Rows beyond those had no chance to be drawn. Give the predictions of the same rows, in the same order "
-            f"({', '.join(plan.get('predictions', []))}), or plan a new audit."
+            f"({', '.join(plan.predictions)}), or plan a new audit."
         )
-    return [(int(row), int(stratum)) for row, stratum in plan["order"]]
-
-
-def _stratum_sizes(path: Path) -> dict[int, int]:
-    """How many units, sentences or documents, each stratum has."""
-    return {int(number): int(stratum["units"]) for number, stratum in _metadata(path)["strata"].items()}
+    return plan.order
 
 
 def _labels_given(

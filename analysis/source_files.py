@@ -1,7 +1,7 @@
 """Write the sentences of articles, or the rows of a predictions file, with the source of each."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 from ..data.articles import OUTLET_OF_TABLES, Article, article_rows
 from ..data.errors import UnreadableError, UserError
 from ..data.files import partial_of, put_in_place
-from ..data.tables import STDIN, BadRow, Format, RowWriter, arrow_type, check_table_name, open_writer
+from ..data.tables import STDIN, BadRow, Format, RowWriter, arrow_type, check_table_name, free_names, open_writer
 from .articles import ArticleColumns, ArticleFile, article_files
 from .sources import SOURCE_COLUMNS, attribute, load_parser
 
@@ -162,7 +162,7 @@ class _Survey:
             raise UserError(f"None of the {len(files):,} files can be used. The first: {unreadable[0]}")
         if not report.articles:
             raise UserError("No article in the input.")
-        renamed = {name: _free(name, seen) for name in seen}
+        renamed = free_names(seen, SOURCE_COLUMNS)
         types = {renamed[name]: arrow_type(kinds) for name, kinds in seen.items()}
         # Empty columns have types too, so that files of several runs go together.
         types |= {name: arrow_type({int} if name in _PLACES else {str}) for name in SOURCE_COLUMNS}
@@ -180,15 +180,6 @@ def _articles(files: Sequence[ArticleFile], reading: dict[str, Any]) -> Iterator
 def _rows(article: Article, renamed: dict[str, str]) -> Iterator[dict[str, Any]]:
     for row, sentence, found in zip(article_rows(article), article.sentences, attribute(article), strict=True):
         yield {renamed[name]: value for name, value in row.items()} | found.columns(sentence.cut)
-
-
-def _free(name: str, taken: Collection[str]) -> str:
-    if name not in SOURCE_COLUMNS:
-        return name
-    new = f"input_{name}"
-    while new in taken:
-        new = f"input_{new}"
-    return new
 
 
 @contextmanager

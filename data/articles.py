@@ -54,7 +54,7 @@ class Article:
         outlet: as given, or the agency in the brackets of the dateline.
         date: as given; from a dateline or byline as ``YYYY-MM-DD``, and only where the year is known.
         place: as given, or as the dateline has it.
-        dateline: as it stands in the text.
+        dateline: as it stands in the text; where that is nothing else, it is the only sentence too.
         byline: as it stands in the text.
         lacks_year: whether there is no date because the dateline tells a day and no year.
         extras: other columns of the row that the article came as.
@@ -296,7 +296,8 @@ def parse_article(
                 kind = "body"
         sentences += [ArticleSentence(s.text, s.start, s.end, s.paragraph, kind) for s in paragraph]
     if not sentences:
-        raise UnreadableError(document or "The article", "no sentence in it besides a byline or dateline.")
+        # Better an odd sentence than one short text that stops the work on all the others.
+        sentences = [ArticleSentence(s.text, s.start, s.end, s.paragraph) for s in spans]
     found = next((sentence.text for sentence in sentences if sentence.kind == "headline"), None)
     return Article(
         text,

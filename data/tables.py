@@ -436,6 +436,19 @@ def missing_column(wanted: str, found: Sequence[str], path: str, option: str) ->
 # --- writing -------------------------------------------------------------------------------------
 
 
+def free_names(columns: Mapping[str, Any], taken: Sequence[str]) -> dict[str, str]:
+    """New names of an input's columns: one whose name is taken becomes ``input_<name>``, which no other column has."""
+    used = set(taken) | {name for name in columns if name not in taken}
+    renamed = {}
+    for name in columns:
+        new = name
+        while new in taken or (new != name and new in used):
+            new = f"input_{new}"
+        used.add(new)
+        renamed[name] = new
+    return renamed
+
+
 class RowWriter(Protocol):
     """Takes rows (all with the same columns, in the same order) and writes them."""
 

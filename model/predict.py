@@ -17,7 +17,7 @@ from ..data.articles import OUTLET_OF_TABLES
 from ..data.errors import UserError
 from ..data.files import SyncedFile, partial_of, put_in_place
 from ..data.inputs import find_inputs
-from ..data.tables import STDIN, arrow_type, check_table_name, format_of, open_writer
+from ..data.tables import STDIN, arrow_type, check_table_name, format_of, free_names, open_writer
 from ..data.urls import Place, UrlPath, facts_of, is_url, place_of, same_object, scheme_of, shown
 from .abstain import Abstention
 from .backbone import file_sha256
@@ -439,10 +439,10 @@ class _Task:
             report.void.append("the probabilities were adapted to other label shares")
         threshold = report.abstention.threshold if report.abstention else None
         example = prediction_columns(Prediction.of(labels, np.zeros(len(labels), np.float32), False, None))
-        renamed = _free_names(self.survey.columns, list(example))
+        renamed = free_names(self.survey.columns, list(example))
         columns = {renamed[name]: type_ for name, type_ in self.survey.columns.items()}
         columns |= {name: arrow_type({type(value)}) for name, value in example.items()}
-        queue = Queue(self.options.queue_size, _free_names(self.survey.columns, QUEUE_COLUMNS))
+        queue = Queue(self.options.queue_size, free_names(self.survey.columns, QUEUE_COLUMNS))
         sample = Reservoir()
         writer = open_writer(folder.finished / report.output.name, self.kind, columns)
         for shard in range(self.shards):
@@ -551,19 +551,6 @@ def _model_facts(classifier: CheckpointClassifier) -> dict[str, Any]:
     }
 
 
-def _free_names(columns: Mapping[str, Any], taken: Sequence[str]) -> dict[str, str]:
-    """The input's columns under names that neither the predictions nor other columns have."""
-    used = set(taken) | {name for name in columns if name not in taken}
-    renamed = {}
-    for name in columns:
-        new = name
-        while new in taken or (new != name and new in used):
-            new = f"input_{new}"
-        used.add(new)
-        renamed[name] = new
-    return renamed
-
-
 # --- what can be told from names ------------------------------------------------------------------
 
 
@@ -610,6 +597,11 @@ def check_paths(
     kinds = {options.input_format or ("text" if source == STDIN else format_of(source)) for source in found}
     if options.outlet and "text" not in kinds:
         raise UserError(OUTLET_OF_TABLES)
+    if options.year and "text" not in kinds:
+        raise UserError(
+            "--year is for datelines of articles in files of their own; a table tells the date in a column (date). Of "
+            "a table with an article a row, make sentences with 'sources --year' first."
+        )
     folder = _job_at(output)
     if folder.exists and not folder.is_ours:
         raise UserError(f"{folder.path} exists, and is no unfinished work of this command. Move it away.")

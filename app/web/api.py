@@ -581,13 +581,13 @@ def _add_audits(app: FastAPI, jobs: Jobs, findings: JobFindings, limits: Limits)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        job.audit = path
+        findings.use_audit(job, path)
         return schemas.AuditAnswer(labels=labels)
 
     @app.delete("/api/v1/jobs/{id}/audit", status_code=204, tags=["audits"], summary="Leave the audit out again")
     def take_audit_back(id: str, request: Request) -> None:
         job, _ = jobs.result(_session(request), id)
-        job.audit = None
+        findings.use_audit(job, None)
 
 
 def _stem(title: str) -> str:

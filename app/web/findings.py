@@ -1,5 +1,6 @@
 """A finished job's rows as findings: what can be grouped by, shares, claims against reports, audits."""
 
+import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -71,14 +72,16 @@ class JobFindings:
         Raises:
             Refused: no such column, too many groups, a model without error rates.
         """
-        key = (job.id, job.audit, tuple(by), date, bool(job.corrections))
-        with self._lock:  # what is asked for twice at the same time is computed once
-            if key not in self._kept:
-                self._kept[key] = self._refusing(job, lambda: self._find(job, result, by, date))
+        with job.lock:  # what is asked for twice at the same time is computed once, and other jobs do not wait for it
+            key = (job.id, job.audit, tuple(by), date, bool(job.corrections))
+            found = self._kept.get(key) or self._refusing(job, lambda: self._find(job, result, by, date))
+            with self._lock:
+                if job.folder.exists():  # else it was deleted meanwhile, and its findings go too
+                    self._kept[key] = found
+                    self._kept.move_to_end(key)
                 while len(self._kept) > _KEPT:
                     self._kept.popitem(last=False)
-            self._kept.move_to_end(key)
-            return self._kept[key]
+            return found
 
     def _find(self, job: Job, result: Result, by: Sequence[str], date: str) -> Findings:
         table = self.table(result, by, date, job.taken.text_column)
@@ -146,6 +149,13 @@ class JobFindings:
         """
         table = self._refusing(job, lambda: self.table(result, [], "", job.taken.text_column))
         return len(self._refusing(job, lambda: read_audit(path, table), path).rows)
+
+    def use_audit(self, job: Job, path: Path | None) -> None:
+        """Estimate from this audit from now on, or from none; the folder of the one before is deleted."""
+        with job.lock:  # nobody is reading it
+            before, job.audit = job.audit, path
+            if before:
+                shutil.rmtree(before.parent, ignore_errors=True)
 
     def forget(self, id: str) -> None:
         with self._lock:
@@ -238,6 +248,6 @@ def panel_svg(pictures: Sequence[Picture], name: str, panel: int, theme: Theme) 
         Refused: there is no such picture.
     """
     for picture in pictures:
-        if picture.name == name and panel < len(picture.panels):
+        if picture.name == name and 0 <= panel < len(picture.panels):
             return str(picture.panel_svg(panel, *_INK[theme]))
     raise Refused(404, "no_such_picture", "There is no such picture for these groups.")

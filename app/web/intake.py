@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from conflict_framing.analysis.articles import FEWEST_SENTENCES, ArticleColumns, ArticleFile, is_html, read_html
+from conflict_framing.analysis.sources import SOURCE_COLUMNS
 from conflict_framing.data import UserError, split_sentences
 from conflict_framing.data.articles import Article, article_rows, parse_article
 from conflict_framing.data.tables import (
@@ -29,6 +30,7 @@ from conflict_framing.data.tables import (
     Row,
     compression_of,
     format_of,
+    free_names,
     missing_column,
     read_table,
     read_text,
@@ -218,9 +220,13 @@ def read_in(order: Order, limits: Limits) -> Taken:
                 raise _expands(order.name, limits)
             taken.rows += 1
     if not taken.rows:
-        why = f" The first problem: {taken.problems[0]}." if taken.problems else ""
-        raise Refused(422, "no_rows", f"{order.name}: no row with usable text in '{taken.text_column}'.{why}")
+        raise _no_rows(taken.text_column, taken, order)
     return taken
+
+
+def _no_rows(column: str, taken: Taken, order: Order) -> Refused:
+    why = f" The first problem: {taken.problems[0]}." if taken.problems else ""
+    return Refused(422, "no_rows", f"{order.name}: no row with usable text in '{column}'.{why}")
 
 
 def _expands(name: str, limits: Limits) -> Refused:
@@ -261,14 +267,18 @@ def _article(path: Path, html: bool, order: Order, limits: Limits) -> tuple[Take
 
 
 def _sentences(article: Article, taken: Taken, limits: Limits) -> Iterator[dict[str, Any]]:
-    """The rows of an article; ``article`` tells those of several by the same name apart."""
+    """The rows of an article; ``article`` tells those of several by the same name apart.
+
+    A column of the user's of that name, or of one that ``speakers`` adds, becomes ``input_<name>``.
+    """
     taken.articles += 1
     for row, sentence in zip(article_rows(article), article.sentences, strict=True):
         if len(sentence.text) > limits.sentence_characters:
             taken.reject(row["sentence"], _too_long(sentence.text, limits))
             continue
         own = {"article": taken.articles, "paragraph": sentence.paragraph + 1}
-        extras = {name: _plain(value) for name, value in row.items()}
+        names = free_names(row, [*own, *SOURCE_COLUMNS])
+        extras = {names[name]: _plain(value) for name, value in row.items()}
         yield {"document": extras.pop("document"), **own, **extras}
 
 
@@ -358,6 +368,8 @@ def _articles(
                 if written > limits.rows:
                     raise _too_many_rows(order, limits, "sentences")
                 yield {str(name)[:_LONGEST_NAME]: value for name, value in row.items()}
+        if not written:
+            raise _no_rows(column, taken, order)  # the sentences' own column is "text"
 
     return taken, rows()
 

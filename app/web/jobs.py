@@ -37,9 +37,10 @@ class Job:
     Attributes:
         session: whose it is; no other session is told that it exists.
         drift_warning: how the text differs from what the model was trained on; None until that is known.
-        audit: the file with labels of a random sample of the rows, its metadata beside it.
+        audit: the file with labels of a random sample of the rows, its metadata beside it, in a folder of their own.
         notes: what the reader must know besides.
         corrections: by row, the label that somebody gave, and ``annotation_ids`` its line in the file.
+        lock: held while its findings are computed or its audit is changed.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Job:
     stop: threading.Event = field(default_factory=threading.Event)
     corrections: dict[int, str] = field(default_factory=dict)
     annotation_ids: dict[int, str] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def over(self) -> bool:

@@ -11,7 +11,8 @@ from conflict_framing.analysis import Article, ArticleColumns, article_rows, par
 from conflict_framing.analysis.articles import read_html
 from conflict_framing.data import UserError
 from conflict_framing.data.articles import dates_missing, find_dateline
-from conflict_framing.data.tables import BadRow
+from conflict_framing.data.tables import BadRow, Row
+from conflict_framing.model.rows import ReadOptions, Source
 
 from ..conftest import write_jsonl
 
@@ -182,6 +183,20 @@ def test_a_byline_is_no_sentence_and_no_heading() -> None:
     assert [s.text for s in alone.sentences] == ["It is calm.", "Trucks came."]
     late = parse_article("It is calm.\n\nBy Anna Rossi\n\nTrucks came.")  # what stands among the text is text
     assert len(late.sentences) == 3 and late.byline is None and late.cut_off == ""
+
+
+@pytest.mark.parametrize("text", ["TRIPOLI, July 9", "Kyiv, 3 May 2021\n"])
+def test_a_dateline_alone_is_a_sentence_and_stops_no_other_article(text: str, tmp_path: Path) -> None:
+    article = parse_article(text, year=2021)
+    assert [(s.text, s.kind, article.text[s.start : s.end]) for s in article.sentences] == [
+        (text.strip(), "body", text.strip())
+    ]
+    assert article.place in ("Tripoli", "Kyiv") and article.dateline == text.strip() and article.date
+    table = write_jsonl(tmp_path / "a.jsonl", [{"text": text}, {"text": "It rained. It hailed. It snowed."}])
+    assert [len(found.sentences) for found in articles(table)] == [1, 3]
+    (tmp_path / "a.txt").write_text(text, "utf-8")
+    rows = Source.of(str(tmp_path / "a.txt"), ReadOptions(), tmp_path).rows(ReadOptions())
+    assert [row.values["text"] for row in rows if isinstance(row, Row)] == [text.strip()]
 
 
 def test_a_day_and_a_known_headline_in_front_of_the_text_are_parted_from_it() -> None:

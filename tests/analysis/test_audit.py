@@ -1,6 +1,7 @@
 import csv
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,8 @@ def save(path: Path, rows: list[dict[str, str]]) -> None:
         writer.writerows(rows)
 
 
-def planned(table: PredictionTable, path: Path, **more: Any) -> Path:
-    write_audit(plan_audit(table, ["outlet"], 0.08, **more), table, path)
+def planned(table: PredictionTable, path: Path, by: Sequence[str] = ("outlet",), **more: Any) -> Path:
+    write_audit(plan_audit(table, by, 0.08, **more), table, path)
     return path
 
 
@@ -123,6 +124,24 @@ def test_the_plan_takes_the_column_that_predict_was_told(tmp_path: Path) -> None
     table = read_predictions([path], ["outlet"])
     drawn = read_csv(planned(table, tmp_path / "audit.csv"))
     assert all(row["text"].removeprefix("'") == renamed[int(row["row"]) - 1]["statement"] for row in drawn)
+
+
+def test_predictions_of_several_files_may_have_other_columns(tmp_path: Path) -> None:
+    first, _ = predictions_file(tmp_path / "first.jsonl")
+    second, _ = predictions_file(tmp_path / "second.jsonl", seed=1)
+    lines = [json.loads(line) for line in second.read_text("utf-8").splitlines()]
+    for number, row in enumerate(lines):
+        row["id"] = f"s{number}"
+        del row["sentence"]
+    second.write_text("".join(json.dumps(row) + "\n" for row in lines), "utf-8")
+    for files in ([first, second], [second, first]):
+        table = read_predictions(files)
+        drawn = read_csv(planned(table, tmp_path / "audit.csv", by=[]))
+        assert list(drawn[0])[:4] == ["row", "id", "document", "sentence"]
+        of_second = [row for row in drawn if row["id"]]
+        assert 0 < len(of_second) < len(drawn)
+        assert all(row["document"] for row in drawn)
+        assert all(bool(row["sentence"]) != bool(row["id"]) for row in drawn)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -358,6 +377,56 @@ def test_an_audit_must_be_whole_and_of_these_predictions(
     moved = path.rename(tmp_path / "moved.csv")
     with pytest.raises(UserError, match=r"copy it there, named after moved\.csv"):
         read_audit(moved, table)
-    (tmp_path / "moved.csv.meta.json").write_text("{}", "utf-8")
-    with pytest.raises(UserError, match="not the metadata of an audit"):
-        read_audit(moved, table)
+    for damaged in ("{}", "no json", "5", '{"audit": 5}', "[" * 100_000):
+        (tmp_path / "moved.csv.meta.json").write_text(damaged, "utf-8")
+        with pytest.raises(UserError, match="not the metadata of an audit"):
+            read_audit(moved, table)
+
+
+def test_an_audit_that_was_planned_by_version_1_counts(
+    predictions: tuple[PredictionTable, np.ndarray], tmp_path: Path
+) -> None:
+    table, truth = predictions
+    path = planned(table, tmp_path / "audit.csv")
+    filled(path, truth)
+    expected = read_audit(path, table)
+    told = json.loads(metadata_file(path).read_text("utf-8"))
+    # As commit b0d10fc wrote it: sentences were all that could be drawn.
+    del told["audit"]["unit"]
+    told["audit"]["version"] = 1
+    told["audit"]["strata"] = {
+        number: {"name": stratum["name"], "rows": stratum["units"], "drawn": stratum["drawn"]}
+        for number, stratum in told["audit"]["strata"].items()
+    }
+    metadata_file(path).write_text(json.dumps(told), "utf-8")
+    found = read_audit(path, table)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    np.testing.assert_array_equal(found.probabilities, expected.probabilities)
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"order": 5}, "order: Input should be a valid list"),
+        ({"order": []}, "order: List should have at least 1 item"),
+        ({"order": [[10**6, 1]]}, "order: expected rows from 1 to"),
+        ({"order": [[0, 1]]}, "order: expected rows from 1 to"),
+        ({"strata": {}}, "order: expected strata that stand in strata"),
+        ({"strata": {"1": {"units": 0}}}, "strata.1.units: Input should be greater"),
+        ({"strata": {"1": 5}}, "strata.1: Input should be"),
+        ({"unit": "word"}, "unit: Input should be 'sentence' or 'document'"),
+        ({"version": 3}, "version: Input should be 1 or 2"),
+        ({"rows": "many"}, "rows: Input should be a valid integer"),
+    ],
+)
+def test_damaged_metadata_is_told(
+    changed: dict[str, object], problem: str, predictions: tuple[PredictionTable, np.ndarray], tmp_path: Path
+) -> None:
+    table, truth = predictions
+    path = planned(table, tmp_path / "audit.csv")
+    filled(path, truth)
+    told = json.loads(metadata_file(path).read_text("utf-8"))
+    metadata_file(path).write_text(json.dumps({"audit": told["audit"] | changed}), "utf-8")
+    with pytest.raises(UserError, match=r"not the metadata of an audit\..*") as caught:
+        read_audit(path, table)
+    assert problem in str(caught.value)

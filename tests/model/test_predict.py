@@ -182,6 +182,8 @@ def test_articles_are_read_as_for_sources(classifier: CheckpointClassifier, tmp_
     table = write_jsonl(tmp_path / "t.jsonl", [{"text": "calm"}])
     with pytest.raises(UserError, match="a table tells it in a column"):
         predict_files(classifier, [table], tmp_path / "t.csv", options=options)
+    with pytest.raises(UserError, match=r"a table tells the date in a column.*'sources --year' first"):
+        predict_files(classifier, [table], tmp_path / "t.csv", options=PredictOptions(year=2021))
 
 
 def test_a_text_longer_than_a_piece_keeps_its_offsets(

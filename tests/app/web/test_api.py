@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -307,8 +308,9 @@ def test_pictures_are_without_script_in_the_colours_of_the_page(client: Client) 
             assert box and [float(side) for side in box.groups()] == pytest.approx(
                 [picture["width"], picture["height"]], abs=1
             )
-    answer = client.http.get(f"{base}/pictures/side_by_side/99.svg", params=asked)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "no_such_picture")
+    for panel in (99, -1, -100):
+        answer = client.http.get(f"{base}/pictures/side_by_side/{panel}.svg", params=asked)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "no_such_picture")
 
 
 def test_findings_are_downloaded(client: Client) -> None:
@@ -322,8 +324,17 @@ def test_findings_are_downloaded(client: Client) -> None:
     assert client.http.get(f"{base}/claims.csv").status_code == 404
 
 
+@pytest.fixture
+def kept_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where an application that is made after this keeps its files."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
 @pytest.mark.parametrize("by_document", [False, True])
-def test_an_audit_is_drawn_labelled_and_used(client: Client, by_document: bool, tiny: CheckpointClassifier) -> None:
+def test_an_audit_is_drawn_labelled_and_used(
+    kept_in: Path, client: Client, by_document: bool, tiny: CheckpointClassifier
+) -> None:
     job = client.send_file("news.jsonl", jsonl(archive()))
     base = f"/api/v1/jobs/{job['id']}"
     asked = {"by": "outlet", "half_width": 0.2, "by_document": by_document}
@@ -345,13 +356,16 @@ def test_an_audit_is_drawn_labelled_and_used(client: Client, by_document: bool, 
     writer.writeheader()
     writer.writerows(rows)
     filled = {**unfilled, "table": stream.getvalue()}
-    assert client.http.put(f"{base}/audit", json=filled).json() == {"labels": len(rows)}
+    for _ in range(2):
+        assert client.http.put(f"{base}/audit", json=filled).json() == {"labels": len(rows)}
+        assert len(list(kept_in.rglob("audit.csv"))) == 1  # one after another would fill the disk
     assert client.http.get(base).json()["audited"]
     told = client.http.get(f"{base}/shares", params={"by": "outlet"}).json()
     assert told["method"] == "audited" and told["told"].startswith("Audited")
     assert sum(group["audited_sentences"] for group in told["groups"]) == len(rows)
     assert all(one["low"] <= one["share"] <= one["high"] for one in told["groups"][0]["shares"].values())
     assert client.http.delete(f"{base}/audit").status_code == 204
+    assert not list(kept_in.rglob("audit.csv*"))
     assert client.http.get(f"{base}/shares", params={"by": "outlet"}).json()["method"] == "model-based"
 
 
@@ -435,6 +449,33 @@ def test_a_table_of_articles_is_split_and_keeps_its_columns(client: Client) -> N
     assert (found[0]["columns"]["place"], found[2]["columns"]["paragraph"]) == ("Kelmar", 2)
     whole = client.send_file("articles.jsonl", jsonl(rows), rows="sentences")
     assert (whole["articles"], whole["rows"]) == (0, 2)
+
+
+def test_columns_of_articles_whose_names_are_taken_are_renamed(client: Client) -> None:
+    # The letters of three articles are one; and of numbers in text, none can be subtracted.
+    own = {"article": "A", "paragraph": "1", "source": "feed", "source_type": "rss", "input_source": "kept"}
+    text = "Calm came back, the army said. Shells fell. Two died."
+    job = client.send_file("articles.jsonl", jsonl([{"text": text, **own}] * 3))
+    assert (job["articles"], job["notes"]) == (3, [])
+    found = [row["columns"] for row in client.http.get(f"/api/v1/jobs/{job['id']}/result").json()["rows"]]
+    assert [row["article"] for row in found] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert {row["paragraph"] for row in found} == {1}
+    assert [row["source"] for row in found] == ["the army", None, None] * 3
+    assert {(row["input_source_type"], row["input_article"], row["input_paragraph"]) for row in found} == {
+        ("rss", "A", "1")
+    }
+    assert {(row["input_source"], row["input_input_source"]) for row in found} == {("kept", "feed")}
+
+
+def test_articles_that_are_all_set_aside_are_told_with_their_column(client: Client) -> None:
+    article = "It rained. It hailed. It snowed. " * 200
+    assert len(article) > SMALL.article_characters
+    failed = client.send_file("articles.jsonl", jsonl([{"body": article, "desk": desk} for desk in range(2)]))
+    assert failed["error"]["code"] == "no_rows"
+    assert failed["error"]["message"] == (
+        "articles.jsonl: no row with usable text in 'body'. The first problem: row 1: 6,600 characters, more than the "
+        "5,000 of an article."
+    )
 
 
 def test_many_sentences_are_not_asked_for_who_says_them(tiny: CheckpointClassifier, tmp_path: Path) -> None:
