@@ -499,7 +499,7 @@ def read_audit(path: str | Path, table: PredictionTable, *, encoding: str = "utf
         labels=np.array([given[int(place)] for place in places[answered]]),
         probabilities=np.array([rates[int(stratum)] for stratum in strata[answered]]),
         notes=tuple(_notes(answered, units, len(given), strata, sizes)),
-        planned_by=None if (by := _metadata(path).get("by")) is None else tuple(by),
+        planned_by=plan.by,
     )
 
 
@@ -531,6 +531,7 @@ class _AuditFacts(BaseModel):
 
     Attributes:
         version: of the section; 1 knows no documents that are drawn whole, and so no units.
+        by: columns that the groups come from; None where it is not told.
         rows: of the predictions.
         order: row (from 1) and stratum of each drawn sentence, in the order in which they were to be labelled.
     """
@@ -538,6 +539,7 @@ class _AuditFacts(BaseModel):
     version: Literal[1, 2]
     unit: Literal["sentence", "document"]
     predictions: list[str] = []
+    by: tuple[str, ...] | None = None
     rows: int
     strata: dict[int, _StratumFacts]
     order: Annotated[list[tuple[int, int]], Field(min_length=1)]

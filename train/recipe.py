@@ -161,7 +161,7 @@ def load_recipe(name: str = "default", settings: Sequence[str] = ()) -> Recipe:
     """
     own = _read(name) if name != "default" else {}
     default = _read("default")
-    values, said = _merge(default, own), {}
+    values, said = _merge(default, own), dict[str, Any]()
     for setting in settings:
         _override(values, setting)
         _override(said, setting)
