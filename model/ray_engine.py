@@ -15,6 +15,7 @@ from typing import Any
 
 from ..data.errors import MissingExtraError, UserError
 from .classifier import CheckpointClassifier
+from .rows import RowCursor
 from .shards import Labeller, OnRows, ShardEntry, ShardRange, Shards
 
 
@@ -26,7 +27,7 @@ class RayEngine:
         load: makes the classifier, in each actor; must be picklable.
         workers: actors, each of them on ``cpus`` processors.
         longest: shards that an actor takes at a time, at most. What it has not finished is lost with it, and with
-            Ctrl-C; a shard takes it seconds, so that handing out one by one costs nothing.
+            Ctrl-C; a shard takes it seconds, and the shards between its own it passes over in reading.
     """
 
     load: Callable[[], CheckpointClassifier]
@@ -101,9 +102,12 @@ class _Worker:
         self._labeller = Labeller(load(), text_column, among)
         self._files = files
         self._ranges = ranges
+        self._cursor = RowCursor(ranges[0].sources, ranges[0].reading, ranges[0].counts)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         entries = [
-            entry for place in batch["range"] for entry in self._ranges[place].label(self._labeller, self._files)
+            entry
+            for place in batch["range"]
+            for entry in self._ranges[place].label(self._labeller, self._files, cursor=self._cursor)
         ]
         return {name: [getattr(entry, name) for entry in entries] for name in ("shard", "read", "written", "rejected")}

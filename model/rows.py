@@ -1,8 +1,10 @@
 """The rows of all inputs, one after another, in bounded memory."""
 
 import base64
+import bisect
 import itertools
 import json
+import math
 import shutil
 import sys
 import tempfile
@@ -328,6 +330,36 @@ def usable_rows(
         for row in source.rows(reading, first):
             yield row if isinstance(row, BadRow) else _with_text(row, reading.text_column)
         first = 0
+
+
+class RowCursor:
+    """The rows of all sources from any place on.
+
+    Who takes shards of a large file one after another, and not all of them, passes over each row once; from its
+    start for each shard, reading would take time quadratic in the file's size.
+    """
+
+    def __init__(self, sources: Sequence[Source], reading: ReadOptions, counts: Sequence[int]) -> None:
+        self._sources, self._reading, self._counts = sources, reading, counts
+        self._ends = list(itertools.accumulate(counts))
+        self._rows: Iterator[Row | BadRow] = iter(())
+        self._at: float = math.inf  # the next row; infinity where nothing is open
+
+    def rows(self, first: int) -> Iterator[Row | BadRow]:
+        """See ``usable_rows``; ends the iterator that was given out before."""
+        if not (self._at <= first and self._source_of(self._at) == self._source_of(first)):
+            self._rows, self._at = usable_rows(self._sources, self._reading, self._counts, first), first
+        try:
+            for row in self._rows:
+                self._at += 1
+                if self._at > first:
+                    yield row
+        except Exception:
+            self._at = math.inf
+            raise
+
+    def _source_of(self, place: float) -> int:
+        return bisect.bisect_right(self._ends, place)
 
 
 def _with_text(row: Row, column: str) -> Row | BadRow:

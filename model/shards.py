@@ -29,7 +29,7 @@ from ..data.tables import BadRow, Row, open_writer, read_table, write_jsonl
 from ..data.urls import Place
 from .classifier import WINDOW, CheckpointClassifier
 from .priors import document_blocks
-from .rows import ReadOptions, Source, Survey, usable_rows
+from .rows import ReadOptions, RowCursor, Source, Survey
 
 SHARD_ROWS = 8 * WINDOW
 """Input rows of a shard: what is lost when a job is broken off, at most."""
@@ -218,10 +218,19 @@ class ShardRange:
     reading: ReadOptions
 
     def label(
-        self, labeller: Labeller, files: Shards, on_rows: OnRows = lambda read, rejected: None
+        self,
+        labeller: Labeller,
+        files: Shards,
+        on_rows: OnRows = lambda read, rejected: None,
+        cursor: RowCursor | None = None,
     ) -> Iterator[ShardEntry]:
-        """Label and write the shards, in order; ``on_rows`` is called after each window."""
-        rows = usable_rows(self.sources, self.reading, self.counts, self.first * self.size)
+        """Label and write the shards, in order; ``on_rows`` is called after each window.
+
+        Args:
+            cursor: over the rows of the job, where other ranges of it are labelled here too.
+        """
+        cursor = cursor or RowCursor(self.sources, self.reading, self.counts)
+        rows = cursor.rows(self.first * self.size)
         for shard in range(self.first, self.last):
             yield files.write(shard, _told(self._windows(rows, labeller), on_rows))
 

@@ -12,7 +12,7 @@ import random
 import re
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,12 +21,12 @@ import pyarrow.parquet
 import pytest
 
 from conflict_framing.data import UserError, files
-from conflict_framing.data.tables import read_table, write_table
+from conflict_framing.data.tables import BadRow, Row, read_table, write_table
 from conflict_framing.model import predict as predict_module
 from conflict_framing.model import rows as model_rows
 from conflict_framing.model import shards
 from conflict_framing.model.predict import PredictOptions, PredictReport, Progress, predict_files
-from conflict_framing.model.rows import ReadOptions, Source, Survey, survey_sources, usable_rows
+from conflict_framing.model.rows import ReadOptions, RowCursor, Source, Survey, survey_sources, usable_rows
 from conflict_framing.model.shards import JobFolder, Labeller, ShardEntry, ShardFiles
 from pseudo import PseudoClassifier
 
@@ -437,3 +437,33 @@ def test_pending_shards_come_in_ranges(tmp_path: Path) -> None:
     job.entries = {shard: ShardEntry(shard, 1, 1, 0) for shard in (0, 3, 4)}
     assert list(job.ranges(8)) == [(1, 3), (5, 8)]
     assert list(job.ranges(8, longest=2)) == [(1, 3), (5, 7), (7, 8)]
+
+
+def test_a_cursor_reads_each_file_once_for_rising_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = (7, 2, 10, 1)
+    paths = [
+        write_jsonl(tmp_path / f"{number}.jsonl", [{"text": f"{number}-{row}"} for row in range(size)])
+        for number, size in enumerate(sizes)
+    ]
+    sources = [Source(str(path), path.name, "jsonl") for path in paths]
+    opened: list[str] = []
+    plain = Source.rows
+
+    def rows(self: Source, *given: Any) -> Iterator[Row | BadRow]:
+        opened.append(self.name)
+        return plain(self, *given)
+
+    monkeypatch.setattr(Source, "rows", rows)
+
+    def texts(found: Iterable[Row | BadRow]) -> list[str]:
+        return [row.values["text"] for row in found if isinstance(row, Row)]
+
+    whole = texts(usable_rows(sources, ReadOptions(), sizes))
+    opened.clear()
+    cursor = RowCursor(sources, ReadOptions(), sizes)
+    for first in range(0, 20, 4):  # every other two
+        assert texts(itertools.islice(cursor.rows(first), 2)) == whole[first : first + 2]
+    assert sorted(opened) == sorted(set(opened))
+    for first in (3, 15, 15, 0, 19, 6, 8):
+        assert texts(itertools.islice(cursor.rows(first), 3)) == whole[first : first + 3]
+    assert texts(cursor.rows(20)) == []
