@@ -129,12 +129,10 @@ def train_run(
     say(_describe(recipe, backbone, split))
     few = has_few_labels(recipe, split, teacher)
     tuned = recipe
-    if not few and not teacher and recipe.trains_whole(len(split.train)):
+    if not teacher and recipe.trains_whole(len(split.train)):
         tuned = recipe.whole()
-        say(
-            f"Small corpus: all layers are trained, at a learning rate of {tuned.training.learning_rate:g}. "
-            f"As the recipe says instead: --set small_corpus.up_to=null"
-        )
+        rate = "" if few else f", at a learning rate of {tuned.training.learning_rate:g}"
+        say(f"Small corpus: all layers are trained{rate}. As the recipe says instead: --set small_corpus.up_to=null")
     model, tokenizer = _load(backbone, corpus, tuned)
     max_length = min(recipe.max_length, window_of(model, tokenizer))
 

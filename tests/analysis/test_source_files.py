@@ -97,7 +97,7 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path) -> 
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "a.txt").write_bytes("A café is calm.".encode("cp1252"))
-    write_jsonl(folder / "b.jsonl", [{"text": "KYIV, May 3 (Reuters)"}, {"text": ARTICLE}])
+    write_jsonl(folder / "b.jsonl", [{"text": " "}, {"text": ARTICLE}])
     (folder / "c.csv").write_bytes("text,only here\nIt is calm.,1\nA café.,2\n".encode("cp1252"))
     report = source_files([folder], tmp_path / "out.csv")
     assert (report.articles, report.sentences, report.rejected) == (1, 3, 3)

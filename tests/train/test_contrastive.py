@@ -1,5 +1,6 @@
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,6 +108,24 @@ def test_single_precision_and_label_weights_are_followed(
     assert [settings["bf16"] for settings in asked] == [False, True]
     assert asked[0]["label_weights"] is None
     assert asked[1]["label_weights"] == pytest.approx([1.0, 1.0, 1.0], abs=0.1)
+
+
+def test_nothing_is_frozen_unless_that_is_asked_for(
+    corpus: Corpus, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[bool] = []
+
+    def see(model: Any, *_: Any, **settings: Any) -> None:
+        trained.append(model.get_input_embeddings().weight.requires_grad)
+
+    monkeypatch.setattr(fit, "fit_few", see)
+    training = recipe.training.model_copy(update={"freeze_embeddings": True, "freeze_layers": 1})
+    for up_to in (5000, None):
+        own = few(recipe, up_to=64).model_copy(
+            update={"training": training, "small_corpus": recipe.small_corpus.model_copy(update={"up_to": up_to})}
+        )
+        train_run(corpus.select(range(90)), own, tmp_path / str(up_to), device="cpu", say=lambda line: None)
+    assert trained == [True, False]
 
 
 def test_a_broken_off_start_is_begun_anew(
