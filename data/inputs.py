@@ -62,7 +62,7 @@ def _in_folder(folder: Path, any_format: bool, also: tuple[str, ...], ours: set[
     files = sorted(path for path in folder.rglob("*") if is_input(path))
     if not files:
         raise _nothing_in(str(folder), any_format, also)
-    return [str(require_file(path)) for path in files]
+    return list(map(str, files))
 
 
 def _nothing_in(folder: str, any_format: bool, also: tuple[str, ...]) -> UserError:
@@ -87,9 +87,6 @@ def _on_store(given: str, any_format: bool, also: tuple[str, ...], ours: Sequenc
         raise _nothing_in(shown(given), any_format, also)
     if not found:
         raise UserError(f"{shown(given)}: no object fits the pattern, or is in the folder.")
-    for object in found:
-        if object.size == 0:
-            raise UserError(f"{shown(object.url)}: the file is empty.")
     return [object.url for object in found]
 
 
@@ -98,7 +95,7 @@ def _fitting(pattern: str, any_format: bool, also: tuple[str, ...], ours: set[Pa
     for name in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - which takes no absolute patterns
         path = Path(name)
         if path.is_file() and path.absolute() not in ours:
-            found.append(str(require_file(path)))
+            found.append(str(path))
         elif path.is_dir() and "**" not in pattern:
             found += _in_folder(path, any_format, also, ours)
     if not found:

@@ -117,7 +117,8 @@ def require_file(path: str | Path) -> Path:
     """The path of an existing, readable, non-empty regular file.
 
     Raises:
-        UserError: it is missing, a folder, unreadable or empty.
+        UserError: it is missing or a folder.
+        UnreadableError: there is no permission, or nothing in it.
     """
     path = Path(path)
     if path.is_dir():
@@ -125,9 +126,9 @@ def require_file(path: str | Path) -> Path:
     if not path.exists():
         raise UserError(f"{path}: no such file.")
     if not os.access(path, os.R_OK):
-        raise UserError(f"{path}: the file cannot be read (no permission).")
+        raise UnreadableError(str(path), "the file cannot be read (no permission).")
     if path.is_file() and path.stat().st_size == 0:
-        raise UserError(f"{path}: the file is empty.")
+        raise UnreadableError(str(path), "the file is empty.")
     return path
 
 

@@ -185,12 +185,10 @@ class Listed:
 
     Attributes:
         inside: its path in the folder that was named; None for one that was named itself, or fits a pattern.
-        size: in bytes; None where the store does not tell.
     """
 
     url: str
     inside: str | None
-    size: int | None
 
 
 def list_objects(url: str) -> list[Listed]:
@@ -204,16 +202,14 @@ def list_objects(url: str) -> list[Listed]:
         fs.invalidate_cache()
 
         def in_folder(folder: str) -> Iterator[Listed]:
-            files = fs.find(folder, detail=True)
-            for name in sorted(files, key=lambda name: name.split("/")):  # as paths are sorted
-                yield Listed(_like(url, path, name), name[len(folder) :].lstrip("/"), files[name].get("size"))
+            for name in sorted(fs.find(folder), key=lambda name: name.split("/")):  # as paths are sorted
+                yield Listed(_like(url, path, name), name[len(folder) :].lstrip("/"))
 
         magic = "*" in path or "[" in path if scheme_of(url) in _WEB else glob.has_magic(path)
         if not magic or fs.exists(path):
-            facts = fs.info(path)
-            if facts["type"] == "directory":
+            if fs.info(path)["type"] == "directory":
                 return list(in_folder(path))
-            return [Listed(url, None, facts.get("size"))]
+            return [Listed(url, None)]
         found: list[Listed] = []
         fitting = fs.glob(path, detail=True)
         for name in sorted(fitting):
@@ -221,7 +217,7 @@ def list_objects(url: str) -> list[Listed]:
             if hidden or ".partial/" in name:
                 continue
             if fitting[name]["type"] == "file":
-                found.append(Listed(_like(url, path, name), None, fitting[name].get("size")))
+                found.append(Listed(_like(url, path, name), None))
             elif "**" not in path:
                 found += in_folder(name)
         return found

@@ -55,4 +55,5 @@ def test_nothing_to_label_is_an_error(folder: Path) -> None:
         find_inputs([folder / "none.csv"])
     (folder / "b.csv").write_text("", "utf-8")
     with pytest.raises(UserError, match="the file is empty"):
-        find_inputs([folder])
+        find_inputs([folder / "b.csv"])
+    assert str(folder / "b.csv") in find_inputs([folder])  # one of many is told, and does not stop the others

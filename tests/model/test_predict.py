@@ -267,14 +267,15 @@ def test_a_file_of_another_encoding_does_not_stop_the_others(classifier: Checkpo
     (folder / "f.parquet").write_bytes(b"no table")
     (folder / "g.txt").write_text("A raid.", "utf-8")
     (folder / "h.txt").write_bytes("The town is calm.".encode("utf-16-le"))
+    (folder / "i.jsonl").touch()
     report = predict_files(classifier, [folder], tmp_path / "out.csv")
-    assert (report.read, report.written, report.rejected) == (9, 2, 7)
+    assert (report.read, report.written, report.rejected) == (10, 2, 8)
     rows = values(tmp_path / "out.csv")
     assert [row["text"] for row in rows] == ["calm", "A raid."]
     assert "only here" not in rows[0]
     rejected = {Path(str(row["path"])).name: row for row in values(report.rejected_file)}
     assert {name: row["line"] for name, row in rejected.items()} == {
-        "a.txt": 0, "b.jsonl": 2, "c.txt": 0, "d.csv": 0, "e.txt": 0, "f.parquet": 0, "h.txt": 0
+        "a.txt": 0, "b.jsonl": 2, "c.txt": 0, "d.csv": 0, "e.txt": 0, "f.parquet": 0, "h.txt": 0, "i.jsonl": 0
     }  # fmt: skip
     for name, reason in {
         "a.txt": "the whole file is left out: line 1: not utf-8: byte 0xe9",
@@ -283,15 +284,16 @@ def test_a_file_of_another_encoding_does_not_stop_the_others(classifier: Checkpo
         "e.txt": "a binary file, not text",
         "f.parquet": "not a Parquet file",
         "h.txt": "UTF-16 without its byte-order mark (--encoding utf-16-le)",
+        "i.jsonl": "the file is empty",
     }.items():
         assert reason in str(rejected[name]["reason"])
         assert reason in report.left_out[str(folder / name)]
     told = json.loads(metadata_file(tmp_path / "out.csv").read_text("utf-8"))
     assert told["left_out"] == report.left_out
-    assert told["counts"]["rejected"] == 7
+    assert told["counts"]["rejected"] == 8
     for name in ("b.jsonl", "g.txt"):
         (folder / name).unlink()
-    with pytest.raises(UserError, match=r"None of the 6 files can be used\. The first: .*a\.txt:1: not utf-8"):
+    with pytest.raises(UserError, match=r"None of the 7 files can be used\. The first: .*a\.txt:1: not utf-8"):
         predict_files(classifier, [folder], tmp_path / "none.csv")
 
 
