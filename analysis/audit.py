@@ -596,22 +596,22 @@ def _labels_given(
     for row in rows:
         where = f"{row.path}:{row.line}"
         try:
-            place = int(float(row.values[ROW]))
-        except (TypeError, ValueError):
-            raise UserError(f"{where}: column '{ROW}': expected a row number, came {row.values[ROW]!r}.") from None
+            place = int(float(row.values.get(ROW, "")))
+        except (TypeError, ValueError, OverflowError):
+            raise UserError(f"{where}: column '{ROW}': expected a row number, came {row.values.get(ROW)!r}.") from None
         if place not in planned or place in seen:
             problem = "stands there twice" if place in seen else "was not drawn"
             raise UserError(
                 f"{where}: row {place} {problem}. An audit holds the drawn sentences, each once: take added rows out."
             )
         seen.add(place)
-        text = str(row.values["text"] or "")
+        text = str(row.values.get("text") or "")
         if table.texts[place - 1] not in (text_checksum(text), text_checksum(text.removeprefix("'"))):
             raise UserError(
                 f"{where}: the text differs from row {place} of the predictions. Give the predictions that the audit "
                 f"was drawn from, and leave the texts as they are."
             )
-        label = row.values[LABEL]
+        label = row.values.get(LABEL)
         if label is None or not str(label).strip():
             continue
         if normalise_label(str(label)) not in names:

@@ -367,6 +367,7 @@ def test_an_audit_must_be_whole_and_of_these_predictions(
     added = next(n for n in range(1, len(table)) if str(n) not in {row["row"] for row in rows})
     refused([*rows, {**rows[0], "row": str(added)}], "was not drawn")
     refused([{**rows[0], "row": "first"}, *rows[1:]], "expected a row number")
+    refused([{**rows[0], "row": "inf"}, *rows[1:]], "expected a row number")
     refused([{**rows[0], "text": "Another sentence."}, *rows[1:]], "the text differs from row")
     refused([{**rows[0], "label": "peace"}, *rows[1:]], "expected one of the labels calm, attack, none")
     refused([{k: v for k, v in row.items() if k != "stratum"} for row in rows], "no column 'stratum'")
