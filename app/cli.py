@@ -963,6 +963,8 @@ def _predict(options: Any) -> int:
         from conflict_framing.model.ray_engine import RayEngine
 
         engine = RayEngine(load, options.workers or 2)
+    if str(options.output).lower().startswith("memory://"):
+        say("note: memory:// is this process's memory, and what is written there is gone when the command ends.")
     started = time.monotonic()
     try:
         with json_progress() if options.log_json else bar_progress(err) as on_progress:

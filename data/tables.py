@@ -86,7 +86,7 @@ def compression_of(path: str | Place) -> str:
     return suffix if suffix in _COMPRESSIONS else ""
 
 
-def is_known(path: str | Path) -> bool:
+def is_known(path: str | Place) -> bool:
     """Whether the name says one of the formats."""
     return Path(shown(path).lower().removesuffix(compression_of(path))).suffix in SUFFIXES
 
@@ -617,9 +617,12 @@ def check_table_name(path: Place) -> Format:
     Raises:
         UserError: the name is that of a text, of no known format, or of compressed Parquet.
     """
-    format = format_of(path)
-    if format == "text" or (format == "parquet" and compression_of(path)):
-        raise UserError(f"{path}: expected a table's name: .jsonl, .csv, .tsv (each also .gz or .zst) or .parquet.")
+    format = format_of(path) if is_known(path) else None
+    if format is None or format == "text" or (format == "parquet" and compression_of(path)):
+        raise UserError(
+            f"{path}: expected a table's name, since the format is read from it: .jsonl, .csv, .tsv (each also .gz or "
+            f".zst) or .parquet."
+        )
     return format
 
 

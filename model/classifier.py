@@ -376,9 +376,10 @@ class CheckpointClassifier:
             return list(range(len(self.classes_)))
         unknown = [name for name in among if name not in self.classes_]
         if unknown or len(set(among)) < 2:
+            which = f" Unknown: {', '.join(unknown)}." if unknown else ""
             raise UserError(
                 f"--among: expected at least two of the model's labels ({', '.join(self.classes_)}), "
-                f"came {', '.join(among) or 'none'}."
+                f"came {', '.join(among) or 'none'}.{which}"
             )
         return [place for place, name in enumerate(self.classes_) if name in among]
 
