@@ -634,7 +634,7 @@ def test_shares_from_predictions_to_an_audit_to_a_report(
         (["--half-width", "0.1"], "go with --plan-audit"),
         (["--plan-audit", "a.csv", "--half-width", "0.1", "--audit", "b.csv"], "draws a sample and ends"),
         (["--compare", "a", "b"], "Name its columns"),
-        (["--plan-audit", "a.pdf", "--half-width", "0.1"], "not one of"),
+        (["--plan-audit", "a.pdf", "--half-width", "0.1"], "expected a table"),
     ],
 )
 def test_shares_tell_what_does_not_go_together(

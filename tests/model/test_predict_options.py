@@ -98,7 +98,7 @@ def test_without_options_none_are_told(classifier: CheckpointClassifier, source:
         predict_files(classifier, [source], tmp_path / "out.jsonl")
     predict_files(classifier, [source], tmp_path / "out.jsonl", overwrite=True)
     told = json.loads((tmp_path / "out.jsonl.meta.json").read_text("utf-8"))
-    assert set(told) == {"model", "options", "counts", "drift"}
+    assert set(told) == {"version", "model", "options", "counts", "drift"}
     assert told["counts"]["read"] == told["counts"]["written"] == len(values(tmp_path / "out.jsonl"))
 
 
