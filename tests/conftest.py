@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from conflict_framing.data import Corpus, load_corpus
+from conflict_framing.data.tables import write_table
 from conflict_framing.model.layout import ModelLayout
 from conflict_framing.train import load_recipe, train_run
 from conflict_framing.train.fit import Run
@@ -71,6 +72,18 @@ def tiny_rows(n: int = 240, seed: int = 0) -> list[dict[str, object]]:
         words.insert(chance.randrange(len(words)), chance.choice(_WORDS[label]))
         rows.append({"text": f"{' '.join(words)} .", "label": label, "document": f"d{number // 3}", "id": number})
     return rows
+
+
+def write_inputs(folder: Path, n: int) -> Path:
+    """A new folder of tables in three formats with n rows in all, some of which have no text."""
+    folder.mkdir()
+    rows = tiny_rows(n, seed=3)
+    for number in (5, 70, 71):
+        rows[number]["text"] = ""
+    write_jsonl(folder / "a.jsonl", rows[:60])
+    write_table(folder / "b.csv.gz", rows[60:100])
+    write_table(folder / "c.parquet", rows[100:])
+    return folder
 
 
 @pytest.fixture(scope="session")

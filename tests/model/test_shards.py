@@ -30,7 +30,7 @@ from conflict_framing.model.rows import ReadOptions, RowCursor, Source, Survey, 
 from conflict_framing.model.shards import JobFolder, Labeller, ShardEntry, ShardFiles
 from pseudo import PseudoClassifier
 
-from ..conftest import tiny_rows, write_jsonl
+from ..conftest import tiny_rows, write_inputs, write_jsonl
 
 ROWS = 150
 
@@ -44,16 +44,9 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Inputs of several formats, some of whose rows cannot be labelled."""
-    inputs = tmp_path / "in"
-    inputs.mkdir()
-    rows = tiny_rows(ROWS, seed=3)
-    for number in (5, 70, 71):
-        rows[number]["text"] = ""
-    write_jsonl(inputs / "a.jsonl", rows[:60])
+    inputs = write_inputs(tmp_path / "in", ROWS)
     with (inputs / "a.jsonl").open("a", encoding="utf-8") as stream:
         stream.write("{broken\n")
-    write_table(inputs / "b.csv.gz", rows[60:100])
-    write_table(inputs / "c.parquet", rows[100:])
     (inputs / "d.txt").write_text("The town was calm.\n\nA raid began. Trucks arrived.", "utf-8")
     return inputs
 

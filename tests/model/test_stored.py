@@ -16,7 +16,6 @@ import pyarrow.parquet
 import pytest
 
 from conflict_framing.data import UserError
-from conflict_framing.data.tables import write_table
 from conflict_framing.data.urls import UrlPath, place_of
 from conflict_framing.model import predict as predict_module
 from conflict_framing.model import rows as model_rows
@@ -27,7 +26,7 @@ from conflict_framing.model.stored import StoredJob
 from pseudo import PseudoClassifier
 from shared_store import SharedStore
 
-from ..conftest import tiny_rows, write_jsonl
+from ..conftest import tiny_rows, write_inputs
 from .test_shards import killed
 
 ROWS = 150
@@ -42,15 +41,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempP
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    inputs = tmp_path / "in"
-    inputs.mkdir()
-    rows = tiny_rows(ROWS, seed=3)
-    for number in (5, 70, 71):
-        rows[number]["text"] = ""
-    write_jsonl(inputs / "a.jsonl", rows[:60])
-    write_table(inputs / "b.csv.gz", rows[60:100])
-    write_table(inputs / "c.parquet", rows[100:])
-    return inputs
+    return write_inputs(tmp_path / "in", ROWS)
 
 
 @pytest.fixture
