@@ -17,7 +17,7 @@ from ..data.articles import OUTLET_OF_TABLES
 from ..data.errors import UserError
 from ..data.files import SyncedFile, partial_of, put_in_place
 from ..data.inputs import find_inputs
-from ..data.tables import STDIN, arrow_type, check_table_name, format_of, free_names, is_known, open_writer
+from ..data.tables import STDIN, arrow_type, check_table_name, format_of, free_names, open_writer
 from ..data.urls import Place, UrlPath, facts_of, is_url, place_of, same_object, scheme_of, shown
 from .abstain import Abstention
 from .backbone import file_sha256
@@ -572,8 +572,6 @@ def check_paths(
             options contradict each other, or an unfinished job is there and nobody said what to do with it.
     """
     output = place_of(output)
-    if is_known(output) and format_of(output) == "text":
-        raise UserError(f"{output}: predictions are rows; name the output .jsonl, .csv, .tsv or .parquet.")
     check_table_name(output)
     _check_options(options)
     if options.queue:

@@ -365,7 +365,7 @@ def wrong_inputs(folder: Path) -> dict[str, tuple[list[str], str]]:
         "predict: blank article": (predict("blank.txt"), "no text in it"),
         "predict: folder": (predict("taken"), "is a folder"),
         "predict: unknown output": (predict("good.jsonl", "out.xlsx"), "out.xlsx: expected a table's name"),
-        "predict: text output": (predict("good.jsonl", "out.txt"), "predictions are rows"),
+        "predict: text output": (predict("good.jsonl", "out.txt"), "out.txt: expected a table's name"),
         "predict: among and max error": (
             [*predict("good.jsonl"), "--max-error", "0.1", "--among", "calm,move"],
             "--max-error does not go with --among",
